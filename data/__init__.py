@@ -1,0 +1,1 @@
+"""Scenes in and out: photos, cameras, formats, poses, quality."""

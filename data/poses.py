@@ -1,0 +1,167 @@
+"""Camera poses from photos alone: structure from motion by COLMAP, watched from outside."""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import ExifTags
+
+from data import images
+from data.errors import InputError
+from data.progress import Progress
+from data.readers.colmap import read_model
+from data.scene import Dropped, Scene
+
+
+@dataclass(frozen=True)
+class PoseOptions:
+    """How structure from motion is run."""
+
+    matching: Literal["auto", "exhaustive", "sequential"] = "auto"
+    """Compare all pairs, or neighbours in time; auto: neighbours for videos and beyond 150 photos."""
+    features: int = 4096
+    """Most SIFT features a photo."""
+    max_side: int = 1600
+    """Photos are shrunk to this many pixels for feature detection."""
+    memory_mb: int = 0
+    """Memory limit of the child process; 0: none."""
+    timeout: float = 3600.0
+    """Seconds after which it is given up."""
+
+
+@dataclass(frozen=True)
+class PoseResult:
+    """A scene of the registered photos, and how well they fit."""
+
+    scene: Scene
+    reprojection_error_px: float
+    registered: int
+    given: int
+
+
+def estimate_poses(scene: Scene, work: Path, options: PoseOptions | None = None) -> Generator[Progress, None, PoseResult]:
+    """Estimate intrinsics, lens distortion and poses of every photo that can be connected.
+
+    Closing the generator ends the child process.
+
+    Args:
+        scene: photos; known cameras are ignored.
+        work: folder for the database and the working copies.
+
+    Raises:
+        InputError: no two photos could be connected.
+    """
+    options = options or PoseOptions()
+    work.mkdir(parents=True, exist_ok=True)
+    yield Progress("poses", 0.0, "preparing photos")
+    originals, groups = _working_copies(scene, work / "photos", options.max_side)
+    sequential = scene.report.format == "video" or len(scene) > 150
+    matching = options.matching if options.matching != "auto" else ("sequential" if sequential else "exhaustive")
+    task = {
+        "images": str(work / "photos"), "work": str(work), "groups": groups, "features": options.features,
+        "affine": False, "matching": matching, "memory_mb": options.memory_mb,
+    }  # fmt: skip
+    (work / "task.json").write_text(json.dumps(task))
+    result = yield from _watch(work / "task.json", options.timeout)
+    posed = read_model(Path(result["model"]), work / "photos", scene.name)
+    registered = [originals[name] for name in posed.names]
+    cameras = posed.posed().resized(scene.select(registered).sizes())
+    lost = [Dropped(name, "it could not be connected to the other photos") for i, name in enumerate(scene.names) if i not in registered]
+    kept = replace(scene.select(registered), cameras=cameras, points=posed.points, near_far=posed.near_far)
+    return PoseResult(
+        replace(kept, report=scene.report.extended(lost)), float(result["reprojection_error_px"]), len(registered), len(scene)
+    )
+
+
+_WEIGHTS = {"features": (0.05, 0.35), "matching": (0.40, 0.40), "mapping": (0.80, 0.20)}
+
+
+def _watch(task: Path, timeout: float) -> Generator[Progress, None, dict[str, Any]]:
+    """Run the worker; yield its progress, return its result."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "data.sfm_worker", str(task)]
+    log = task.with_name("sfm.log").open("wb")
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
+    started, error, result = time.monotonic(), "structure from motion ended without a result", None
+    assert child.stdout is not None
+    try:
+        selector = selectors.DefaultSelector()
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while True:
+            if time.monotonic() - started > timeout:
+                error = f"structure from motion took more than {timeout:.0f} s"
+                break
+            if not selector.select(timeout=0.5):
+                yield Progress("poses", -1.0)
+                continue
+            line = child.stdout.readline()
+            if not line:
+                break
+            try:
+                event = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if "stage" in event:
+                start, share = _WEIGHTS[event["stage"]]
+                yield Progress("poses", start + share * event["fraction"], event.get("message", event["stage"]))
+            error = event.get("error", error)
+            result = event.get("result", result)
+    finally:
+        child.kill()
+        child.wait()
+        log.close()
+    if result is None:
+        raise InputError(
+            f"The camera poses could not be found: {error}. Take photos that overlap by two thirds, from many places, "
+            "of something with visible texture."
+        )
+    return result
+
+
+def _working_copies(scene: Scene, folder: Path, max_side: int) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Upright, shrunken copies; and which of them share a camera (same device, lens setting and size)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    originals: dict[str, int] = {}
+    devices: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for i, path in enumerate(scene.image_paths):
+        picture = scene.image(i)
+        height, width = picture.shape[:2]
+        scale = min(1.0, max_side / max(width, height))
+        size = (round(width * scale), round(height * scale))
+        name = f"{i:05d}.jpg"
+        images.save_image(folder / name, images.resize(picture, *size))
+        originals[name] = i
+        devices[(*size, *_device(path))].append(name)
+    groups = []
+    for key, names in devices.items():
+        width, height, focal35 = key[0], key[1], key[-1]
+        model = "OPENCV" if len(names) >= 15 else "SIMPLE_RADIAL"
+        params = ""
+        if focal35:
+            focal = focal35 / 36.0 * max(width, height)
+            params = f"{focal},{focal},{width / 2},{height / 2},0,0,0,0" if model == "OPENCV" else f"{focal},{width / 2},{height / 2},0"
+        groups.append({"names": names, "camera_model": model, "params": params})
+    return originals, groups
+
+
+def _device(path: Path) -> tuple[str, str, float]:
+    """Maker, model and 35-mm focal length from EXIF; blanks and 0 where unknown."""
+    try:
+        with images.open_image(path) as picture:
+            exif = picture.getexif()
+            detail = exif.get_ifd(ExifTags.IFD.Exif)
+            focal = float(detail.get(ExifTags.Base.FocalLengthIn35mmFilm, 0) or 0)
+            return str(exif.get(ExifTags.Base.Make, "")), str(exif.get(ExifTags.Base.Model, "")), focal if np.isfinite(focal) else 0.0
+    except (InputError, ValueError, TypeError, OSError):
+        return "", "", 0.0
+
+

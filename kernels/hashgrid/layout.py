@@ -1,0 +1,66 @@
+"""Where each level of a multi-resolution hash grid lives in its table."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+PRIMES = (1, 2654435761, 805459861)
+"""Hash multipliers of instant-ngp (Müller et al. 2022, eq. 4); the first is 1 for cache coherence."""
+
+
+@dataclass(frozen=True)
+class HashGridLayout:
+    """Sizes of a multi-resolution hash grid over the unit cube.
+
+    Level ``l`` has ``resolutions[l]`` cells a side. A level whose ``(resolution + 1)^3`` vertices fit in
+    ``2^log2_table_size`` entries is stored densely; a finer one is hashed.
+    """
+
+    levels: int = 16
+    """Number of resolutions."""
+    features: int = 2
+    """Features per table entry."""
+    log2_table_size: int = 19
+    """Base-2 logarithm of the entries of a hashed level."""
+    base_resolution: int = 16
+    """Cells a side of the coarsest level."""
+    finest_resolution: int = 2048
+    """Cells a side of the finest level."""
+
+    def __post_init__(self) -> None:
+        if self.levels < 1 or self.features < 1:
+            raise ValueError(f"A hash grid needs at least one level and one feature, not {self.levels} x {self.features}.")
+        if not 1 <= self.log2_table_size <= 28:
+            raise ValueError(f"log2_table_size must be 1 to 28, not {self.log2_table_size}.")
+        if not 1 <= self.base_resolution <= self.finest_resolution:
+            raise ValueError(
+                f"Resolutions must rise: base_resolution {self.base_resolution}, finest_resolution {self.finest_resolution}."
+            )
+
+    @cached_property
+    def resolutions(self) -> np.ndarray:
+        """Cells a side of each level, ``[levels]`` int64, in geometric progression."""
+        growth = (self.finest_resolution / self.base_resolution) ** (1 / max(self.levels - 1, 1))
+        return np.floor(self.base_resolution * growth ** np.arange(self.levels) + 1e-6).astype(np.int64)
+
+    @cached_property
+    def dense(self) -> np.ndarray:
+        """Whether a level is stored without hashing, ``[levels]`` bool."""
+        return (self.resolutions + 1) ** 3 <= (1 << self.log2_table_size)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """First table entry of each level and, last, the number of entries, ``[levels + 1]`` int64."""
+        sizes = np.where(self.dense, (self.resolutions + 1) ** 3, 1 << self.log2_table_size)
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    @property
+    def entries(self) -> int:
+        """Rows of the table, which is ``[entries, features]``."""
+        return int(self.offsets[-1])
+
+    @property
+    def output_features(self) -> int:
+        """Width of an encoded point: ``levels * features``, level-major."""
+        return self.levels * self.features

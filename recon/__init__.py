@@ -1,0 +1,1 @@
+"""The reconstruction engine: no user interface, no printing, no exit."""

@@ -1,0 +1,148 @@
+"""A trained hash-grid field as the `RadianceField` that the rest of the product speaks to."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from data.errors import InputError
+from data.files import write_json
+from kernels.compositing import accumulate, render_weights
+from kernels.marching import PackedSamples, Spacing, march
+from recon.fields import Rays, RenderedRays
+from recon.frame import Frame
+from recon.hashgrid.field import HashGridField, spherical_harmonics
+from recon.hashgrid.options import FieldOptions
+
+FORMAT_VERSION = 1
+
+
+@dataclass
+class HashGridRadianceField:
+    """Field + frame + occupancy: all that is needed to render a scene."""
+
+    field: HashGridField
+    frame: Frame
+    occupied: Bool[Tensor, "side side side"]
+    spacing: Spacing
+    subject_box: Float[np.ndarray, "2 3"]
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Colour behind transparent scenes."""
+    chunk_samples: int = 400_000
+
+    @property
+    def device(self) -> torch.device:
+        return self.field.table.device
+
+    @property
+    def bounds(self) -> Float[np.ndarray, "2 3"]:
+        return self.subject_box
+
+    @torch.no_grad()
+    def density(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:
+        """Extinction per scene unit; zero outside the cube of a scene that ends there."""
+        normalised = self.frame.normalise(points.to(self.device))
+        parts = [self.field.density(p) for p in normalised.split(262_144)]
+        density = torch.cat(parts) / self.frame.radius
+        if not self.frame.contracted:
+            density = density * (normalised.abs().amax(-1) <= 1)
+        return density.to(points.device)
+
+    @torch.no_grad()
+    def render(self, rays: Rays) -> RenderedRays:
+        """Render in pieces of about ``chunk_samples`` samples."""
+        parts, start, size = [], 0, 8192
+        while start < len(rays):
+            piece = rays[start : start + size].to(self.device)
+            rendered, samples = self._render_piece(piece)
+            parts.append(rendered.cpu())
+            start += size
+            size = int(min(max(self.chunk_samples / max(samples / len(piece), 1.0), 2048), 65_536))
+        return RenderedRays.join(parts)
+
+    def _render_piece(self, rays: Rays) -> tuple[RenderedRays, int]:
+        origins, directions, near, far = self.frame.rays(rays)
+        half = torch.full_like(near, 0.5)
+        samples = march(origins, directions, near, far, half, self.occupied, self.spacing)
+        index = samples.ray_indices
+        middle = 0.5 * (samples.t_starts + samples.t_ends)
+        density, geometry = self.field.geometry(origins[index] + middle[:, None] * directions[index])
+        weights = render_weights(density * (samples.t_ends - samples.t_starts), samples.ray_offsets)
+        # Most samples are hidden or empty: only those that show are worth a colour.
+        shown = weights > 1e-3
+        rows = index[shown]
+        encoded = spherical_harmonics(directions)
+        color = self.field.color(geometry[shown], encoded[rows])
+        rgb = accumulate(weights[shown], color, rows, len(rays))
+        opacity = accumulate(weights, torch.ones_like(weights)[:, None], index, len(rays))[:, 0]
+        behind = torch.tensor(self.background, device=rgb.device) if self.field.transparent else self.field.background(encoded)
+        rgb = rgb + (1 - opacity)[:, None] * behind
+        depth = median_depth(weights, samples, middle, opacity) * self.frame.radius
+        return RenderedRays(rgb.clamp(0, 1), depth, opacity.clamp(0, 1)), len(weights)
+
+    def save(self, folder: Path) -> None:
+        """Write `field.safetensors` and `field.json`."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.field.state_dict().items()}
+        tensors["occupied"] = self.occupied.cpu().to(torch.uint8)
+        partial = folder / ".field.safetensors.part"
+        save_file(tensors, partial)
+        partial.replace(folder / "field.safetensors")
+        write_json(folder / "field.json", {
+            "format": "lumigraph hashgrid field", "version": FORMAT_VERSION, "field": asdict(self.field.options),
+            "contracted": self.field.contracted, "transparent": self.field.transparent, "views": len(self.field.log_gains),
+            "frame": asdict(self.frame), "spacing": asdict(self.spacing), "subject_box": self.subject_box.tolist(),
+            "background": list(self.background),
+        })  # fmt: skip
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str = "cpu") -> "HashGridRadianceField":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: there is no field, or one of another version.
+        """
+        from safetensors.torch import load_file
+
+        try:
+            meta = json.loads((folder / "field.json").read_text())
+            tensors = load_file(folder / "field.safetensors")
+        except (OSError, ValueError) as error:
+            raise InputError(f"'{folder}' holds no field that can be read ({error}). Run `lumigraph reconstruct` again.") from None
+        if meta.get("version") != FORMAT_VERSION:
+            raise InputError(f"The field in '{folder}' has version {meta.get('version')}, not {FORMAT_VERSION}. Reconstruct it again.")
+        field = HashGridField(FieldOptions(**meta["field"]), meta["contracted"], meta["views"], meta["transparent"])
+        occupied = tensors.pop("occupied").bool()
+        field.load_state_dict(tensors)
+        frame = Frame(tuple(meta["frame"]["center"]), meta["frame"]["radius"], meta["frame"]["contracted"])
+        return cls(
+            field.to(device).eval(), frame, occupied.to(device), Spacing(**meta["spacing"]),
+            np.array(meta["subject_box"]), tuple(meta["background"]),
+        )  # fmt: skip
+
+
+def median_depth(
+    weights: Float[Tensor, "samples"], samples: PackedSamples, middle: Float[Tensor, "samples"], opacity: Float[Tensor, "rays"]
+) -> Float[Tensor, "rays"]:
+    """Distance at which a ray's weights reach half of their sum; 0 where the opacity stays below one half.
+
+    The crossing is interpolated inside its interval: surfaces would otherwise come in steps.
+    """
+    total = torch.cat([weights.new_zeros(1, dtype=torch.float64), weights.double().cumsum(0)])
+    index = samples.ray_indices
+    start = total[samples.ray_offsets[:-1]]
+    target = 0.5 * opacity.double()
+    before = (total[:-1] - start[index]).float()
+    after = (total[1:] - start[index]).float()
+    crossing = (before < target[index].float()) & (after >= target[index].float())
+    fraction = (target[index].float() - before) / (after - before).clamp(min=1e-8)
+    value = samples.t_starts + fraction.clamp(0, 1) * (samples.t_ends - samples.t_starts)
+    depth = torch.zeros_like(opacity)
+    depth[index[crossing]] = value[crossing]
+    return torch.where(opacity > 0.5, depth, torch.zeros_like(depth))

@@ -1,0 +1,69 @@
+"""What can be set about the hash-grid engine."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from kernels.hashgrid import HashGridLayout
+
+
+@dataclass(frozen=True)
+class FieldOptions:
+    """Size of the field."""
+
+    levels: int = 8
+    """Resolutions of the hash grid."""
+    features: int = 4
+    """Features per entry; 8 x 4 gathers half as often as 16 x 2 and fits twice as well."""
+    log2_table_size: int = 18
+    """Base-2 logarithm of the entries of a hashed level."""
+    base_resolution: int = 16
+    """Cells a side of the coarsest level."""
+    finest_resolution: int = 2048
+    """Cells a side of the finest level."""
+    width: int = 64
+    """Neurons of the hidden layers."""
+    geometry_features: int = 15
+    """Numbers the density network hands to the colour network."""
+    appearance: bool = False
+    """Learn one gain per colour channel and photo, for captures with automatic exposure."""
+
+    @property
+    def layout(self) -> HashGridLayout:
+        return HashGridLayout(self.levels, self.features, self.log2_table_size, self.base_resolution, self.finest_resolution)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How long and how a field is trained."""
+
+    steps: int = 3000
+    """Optimiser steps."""
+    samples_per_step: int = 65_536
+    """Samples a step aims at; the number of rays follows."""
+    learning_rate: float = 1e-2
+    """Of the hash table; falls to a thirtieth at the end."""
+    network_learning_rate: float = 3e-3
+    """Of the two small networks."""
+    distortion_weight: float = 2e-3
+    """Weight of the distortion loss, which draws the weights of a ray together."""
+    opacity_weight: float = 1e-3
+    """Weight of the entropy of each ray's opacity: rays shall hit or miss."""
+    occupancy_side: int = 128
+    """Cells a side of the occupancy grid."""
+    step: float = 0.006
+    """Smallest step along a ray, as a fraction of half the region of interest."""
+    cone: float = 0.004
+    """Growth of the step with distance."""
+    preview_every: int = 250
+    """Steps between previews."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class HashGridOptions:
+    """Everything about the hash-grid engine."""
+
+    field: FieldOptions = dataclasses.field(default_factory=FieldOptions)
+    train: TrainOptions = dataclasses.field(default_factory=TrainOptions)

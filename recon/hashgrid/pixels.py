@@ -1,0 +1,76 @@
+"""The photos as one flat list of pixels to draw training rays from."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from data.cameras import Cameras
+from data.scene import Scene
+from recon.fields import Rays, pixel_rays
+
+
+@dataclass(frozen=True)
+class PixelBatch:
+    """Training rays and what the photos show there."""
+
+    rays: Rays
+    views: Int[Tensor, "rays"]
+    rgb: Float[Tensor, "rays 3"]
+    inside: Bool[Tensor, "rays"]
+    """Whether the pixel belongs to the subject (always true without silhouettes)."""
+
+
+@dataclass(frozen=True)
+class PixelSource:
+    """All pixels worth training on, of pictures of any sizes."""
+
+    cameras: Cameras
+    rgb: UInt8[Tensor, "pixels 3"]
+    inside: Bool[Tensor, "pixels"]
+    offsets: Int[Tensor, "views+1"]
+    candidates: Int[Tensor, "chosen"]
+    near_far: Float[Tensor, "views 2"]
+
+    @classmethod
+    def load(cls, scene: Scene, near_far: Float[np.ndarray, "n 2"], device: torch.device | str) -> "PixelSource":
+        """Read every picture once. With silhouettes, only a band around them is kept; ignored pixels never are."""
+        colors, insides, useful, offsets = [], [], [], [0]
+        for i in range(len(scene)):
+            picture, mask = scene.image(i), scene.mask(i)
+            height, width = picture.shape[:2]
+            inside = np.ones((height, width), dtype=bool)
+            wanted = inside
+            if mask is not None and scene.mask_meaning == "object":
+                inside = mask
+                band = max(height, width) // 12 * 2 + 1
+                wanted = cv2.dilate(mask.astype(np.uint8), np.ones((band, band), np.uint8)) > 0
+            elif mask is not None:
+                wanted = mask
+            colors.append(picture.reshape(-1, 3))
+            insides.append(inside.reshape(-1))
+            useful.append(np.flatnonzero(wanted.reshape(-1)) + offsets[-1])
+            offsets.append(offsets[-1] + height * width)
+        return cls(
+            scene.posed(),
+            torch.from_numpy(np.concatenate(colors)).to(device),
+            torch.from_numpy(np.concatenate(insides)).to(device),
+            torch.tensor(offsets, device=device),
+            torch.from_numpy(np.concatenate(useful)).to(device),
+            torch.from_numpy(near_far).float().to(device),
+        )
+
+    def draw(self, count: int, generator: torch.Generator) -> PixelBatch:
+        """``count`` random pixels with replacement, through their centres."""
+        device = self.rgb.device
+        chosen = self.candidates[torch.randint(len(self.candidates), (count,), generator=generator, device=device)]
+        views = torch.searchsorted(self.offsets, chosen, right=True) - 1
+        within = chosen - self.offsets[views]
+        width = torch.from_numpy(self.cameras.sizes[:, 0]).to(device)[views]
+        pixels = torch.stack([within % width, within // width], dim=-1) + 0.5
+        near, far = self.near_far[views].unbind(-1)
+        rays = pixel_rays(self.cameras, views, pixels, near, far)
+        return PixelBatch(rays, views, self.rgb[chosen].float() / 255, self.inside[chosen])

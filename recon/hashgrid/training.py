@@ -1,0 +1,205 @@
+"""Training a hash-grid field on a scene: a generator that can be stopped after any step and resumed exactly."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.errors import InputError
+from data.progress import Progress
+from data.scene import Scene
+from kernels.compositing import accumulate, distortion, render_weights
+from kernels.hashgrid.adam import adam_touched
+from kernels.marching import Spacing, march
+from recon.frame import Frame, choose_frame
+from recon.hashgrid.engine import HashGridRadianceField
+from recon.hashgrid.field import HashGridField, spherical_harmonics
+from recon.hashgrid.occupancy import OccupancyGrid, allowed_cells
+from recon.hashgrid.options import HashGridOptions
+from recon.hashgrid.pixels import PixelBatch, PixelSource
+
+_WARMUP_STEPS = 200
+_GRID_EVERY = 16
+
+
+class HashGridTrainer:
+    """Owns the field, its optimiser and its random numbers; `train` advances them."""
+
+    def __init__(self, scene: Scene, options: HashGridOptions, device: torch.device | str = "cpu") -> None:
+        """
+        Args:
+            scene: posed pinhole views (see `data.prepare`), with sparse points or masks if there are any.
+        """
+        if len(scene) < 2:
+            raise InputError(f"Training needs at least 2 posed photos, not {len(scene)}. Add photos.")
+        self.options, self.device = options, torch.device(device)
+        torch.manual_seed(options.train.seed)
+        self.generator = torch.Generator(device=self.device)
+        self.generator.manual_seed(options.train.seed)
+        self.frame = choose_frame(scene)
+        self.spacing = Spacing(options.train.step, options.train.cone, self.frame.contracted)
+        self.near_far = training_range(scene, self.frame)
+        self.pixels = PixelSource.load(scene, self.near_far, self.device)
+        transparent = scene.mask_meaning == "object"
+        self.field = HashGridField(options.field, self.frame.contracted, len(scene), transparent).to(self.device)
+        self.grid = OccupancyGrid(allowed_cells(scene, self.frame, options.train.occupancy_side).to(self.device), self.frame.contracted)
+        self.moments = (torch.zeros_like(self.field.table.data), torch.zeros_like(self.field.table.data))
+        if self.device.type == "cpu":
+            self.field.grad_buffer = torch.zeros_like(self.field.table.data)
+        networks = [p for name, p in self.field.named_parameters() if name != "table" and p.requires_grad]
+        self.optimizer = torch.optim.Adam(networks, lr=options.train.network_learning_rate, betas=(0.9, 0.99), eps=1e-15)
+        self.step = 0
+        self.samples_per_ray = 64.0
+        self.subject_box = subject_box(scene, self.frame)
+
+    def train(self) -> Iterator[Progress]:
+        """Run to the last step, yielding after each; `values` has loss, PSNR of the batch, rays and samples."""
+        total = self.options.train.steps
+        while self.step < total:
+            values = self.train_step()
+            yield Progress("train", self.step / total, f"step {self.step} of {total}", values)
+
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step."""
+        settings = self.options.train
+        if self.step % _GRID_EVERY == 0 and self.step > 0:
+            self.grid.update(self.field, settings.step, self.generator, warmup=self.step < _WARMUP_STEPS)
+        rays = int(min(max(settings.samples_per_step / max(self.samples_per_ray, 1.0), 256), 32_768))
+        batch = self.pixels.draw(rays, self.generator)
+        loss, error, samples = self._loss(batch)
+        if not torch.isfinite(loss):
+            raise InputError(f"Training diverged at step {self.step} (loss {float(loss)}). Check the poses, or lower learning_rate.")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._apply_gradients()
+        self.samples_per_ray = 0.9 * self.samples_per_ray + 0.1 * samples / rays
+        self.step += 1
+        psnr = float(-10 * np.log10(max(error, 1e-10)))
+        return {"loss": float(loss.detach()), "psnr": psnr, "rays": rays, "samples": samples}
+
+    def _loss(self, batch: PixelBatch) -> tuple[Tensor, float, int]:
+        settings, count = self.options.train, len(batch.rays)
+        origins, directions, near, far = self.frame.rays(batch.rays)
+        jitter = torch.rand(count, generator=self.generator, device=self.device)
+        samples = march(origins, directions, near, far, jitter, self.grid.occupied, self.spacing)
+        index, lengths = samples.ray_indices, samples.t_ends - samples.t_starts
+        middle = 0.5 * (samples.t_starts + samples.t_ends)
+        density, geometry = self.field.geometry(origins[index] + middle[:, None] * directions[index])
+        weights = render_weights(density * lengths, samples.ray_offsets)
+        encoded = spherical_harmonics(directions)
+        color = self.field.color(geometry, encoded[index])
+        rgb = accumulate(weights, color, index, count)
+        opacity = accumulate(weights, torch.ones_like(weights)[:, None], index, count)[:, 0]
+        truth = batch.rgb
+        if self.field.transparent:
+            # A background that changes with every ray cannot be imitated by fog.
+            behind = torch.rand(count, 3, generator=self.generator, device=self.device)
+            truth = torch.where(batch.inside[:, None], truth, behind)
+        else:
+            behind = self.field.background(encoded)
+        rgb = rgb + (1 - opacity)[:, None] * behind
+        if self.field.options.appearance:
+            rgb = rgb * self.field.gains(batch.views)
+        loss = torch.nn.functional.huber_loss(rgb, truth, delta=0.1) / 0.1
+        if settings.distortion_weight > 0 and self.step > _WARMUP_STEPS:
+            near_t = 1 / (1 + middle)  # in disparity, so that what is far does not dominate
+            spread = distortion(weights, 1 - near_t, lengths * near_t**2, samples.ray_offsets)
+            loss = loss + settings.distortion_weight * spread.mean()
+        if settings.opacity_weight > 0:
+            clamped = opacity.clamp(1e-4, 1 - 1e-4)
+            entropy = -(clamped * clamped.log() + (1 - clamped) * (1 - clamped).log())
+            loss = loss + settings.opacity_weight * entropy.mean()
+        if self.field.options.appearance:
+            loss = loss + 1e-2 * self.field.log_gains.square().mean()
+        error = float((rgb.detach() - truth).square().mean())
+        return loss, error, len(weights)
+
+    def _apply_gradients(self) -> None:
+        settings = self.options.train
+        progress = self.step / max(settings.steps, 1)
+        scale = min((self.step + 1) / 20, 1.0) * (1 / 30) ** progress
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.network_learning_rate * scale
+        self.optimizer.step()
+        grad = self.field.grad_buffer if self.field.grad_buffer is not None else self.field.table.grad
+        if grad is not None:
+            adam_touched(self.field.table.data, grad, self.moments, self.step + 1, settings.learning_rate * scale)
+        self.field.table.grad = None if self.field.grad_buffer is not None else self.field.table.grad
+
+    def radiance_field(self) -> HashGridRadianceField:
+        """The field as it is now; shares its parameters with the trainer."""
+        return HashGridRadianceField(self.field, self.frame, self.grid.occupied, self.spacing, self.subject_box)
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on, to a temporary name first."""
+        from safetensors.torch import save_file
+
+        tensors = {f"field.{k}": v.detach().contiguous() for k, v in self.field.state_dict().items()}
+        tensors |= {"moments.0": self.moments[0], "moments.1": self.moments[1]}
+        tensors |= {"grid.density": self.grid.density, "grid.occupied": self.grid.occupied.to(torch.uint8)}
+        tensors["generator"] = self.generator.get_state()
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": v.contiguous() for k, v in state.items()}
+        meta = {"step": self.step, "samples_per_ray": self.samples_per_ray, "options": repr(self.options), "frame": repr(self.frame)}
+        partial = path.with_name(f".{path.name}.part")
+        save_file(tensors, partial, metadata={"trainer": json.dumps(meta)})
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Continue from what `save` wrote, bit for bit.
+
+        Raises:
+            InputError: the file is damaged, or belongs to other options or another scene.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt", device=str(self.device)) as file:
+                meta = json.loads(file.metadata()["trainer"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise InputError(f"The checkpoint '{path.name}' is damaged ({error}). Delete it and train again.") from None
+        if meta["options"] != repr(self.options) or meta["frame"] != repr(self.frame):
+            raise InputError(f"The checkpoint '{path.name}' belongs to other options or photos. Use --overwrite to start again.")
+        self.field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
+        for own, key in ((self.moments[0], "moments.0"), (self.moments[1], "moments.1"), (self.grid.density, "grid.density")):
+            own.copy_(tensors[key])
+        self.grid.occupied = tensors["grid.occupied"].bool()
+        self.generator.set_state(tensors["generator"].cpu())
+        state = self.optimizer.state_dict()
+        state["state"] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, i, name = key.split(".")
+                state["state"].setdefault(int(i), {})[name] = value
+        self.optimizer.load_state_dict(state)
+        self.step, self.samples_per_ray = meta["step"], meta["samples_per_ray"]
+
+
+def training_range(scene: Scene, frame: Frame) -> np.ndarray:
+    """Near and far of every view in scene units, from what is known of the depths, with room to spare ``[n, 2]``."""
+    cameras = scene.posed()
+    distance = np.linalg.norm(cameras.centers - np.array(frame.center), axis=1)
+    if not frame.contracted:
+        return np.stack([np.zeros(len(cameras)), np.full(len(cameras), np.inf)], axis=1)
+    near = np.full(len(cameras), 0.05 * float(np.median(distance)))
+    if scene.near_far is not None:
+        near = np.maximum(0.5 * scene.near_far[:, 0], 1e-3 * frame.radius)
+    return np.stack([near, np.full(len(cameras), np.inf)], axis=1)
+
+
+def subject_box(scene: Scene, frame: Frame) -> np.ndarray:
+    """The region worth meshing ``[2, 3]``: the cube itself for objects; else around the bulk of the sparse points."""
+    if not frame.contracted:
+        return frame.box
+    if scene.box is not None:
+        return np.stack([scene.box.min(0), scene.box.max(0)])
+    if scene.points is None or len(scene.points) < 30:
+        return frame.box
+    low, high = np.percentile(scene.points.xyz, [3, 97], axis=0)
+    margin = 0.1 * (high - low).max()
+    outer = np.stack([np.array(frame.center) - 3 * frame.radius, np.array(frame.center) + 3 * frame.radius])
+    return np.stack([np.maximum(low - margin, outer[0]), np.minimum(high + margin, outer[1])])
