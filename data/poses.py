@@ -16,6 +16,7 @@ import numpy as np
 from PIL import ExifTags
 
 from data import images
+from data.cameras import focus_point, mean_up
 from data.errors import InputError
 from data.progress import Progress
 from data.readers.colmap import read_model
@@ -165,3 +166,27 @@ def _device(path: Path) -> tuple[str, str, float]:
         return "", "", 0.0
 
 
+
+
+def upright(scene: Scene) -> Scene:
+    """A scene whose frame structure from motion chose at random, turned so that up is +z and the subject is at the origin.
+
+    The scale is free too: the cameras' median distance from the subject becomes 1. Only for estimated poses; a world
+    that somebody gave is never moved.
+    """
+    cameras = scene.posed()
+    up, focus = mean_up(cameras), focus_point(cameras)
+    if not (((focus - cameras.centers) * cameras.forwards).sum(1) > 0).all() and scene.points is not None:
+        focus = np.median(scene.points.xyz, axis=0)
+    side = np.cross(up, cameras.forwards.mean(0))
+    side = side / np.linalg.norm(side) if np.linalg.norm(side) > 1e-3 else np.linalg.svd(up[None])[2][1]
+    rotation = np.stack([side, np.cross(up, side), up])
+    scale = 1.0 / max(float(np.median(np.linalg.norm(cameras.centers - focus, axis=1))), 1e-9)
+    similarity = np.eye(4)
+    similarity[:3, :3] = scale * rotation
+    similarity[:3, 3] = -scale * rotation @ focus
+    points = scene.points
+    if points is not None:
+        points = replace(points, xyz=points.xyz @ similarity[:3, :3].T + similarity[:3, 3])
+    near_far = None if scene.near_far is None else scene.near_far * scale
+    return replace(scene, cameras=cameras.moved(similarity), points=points, near_far=near_far)

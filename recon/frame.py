@@ -91,7 +91,8 @@ def inside_hull(
 ) -> np.ndarray:
     """Which points project into every silhouette that could see them (up to ``slack`` scene units beside it).
 
-    A point outside a picture is not excluded by it, but one that fewer than two pictures see is no part of the subject.
+    Where a silhouette does not touch its picture's border, the whole subject is in the picture: points outside are
+    excluded as well. Otherwise they are not, but one that fewer than two pictures see is no part of the subject.
     """
     import cv2
 
@@ -109,6 +110,8 @@ def inside_hull(
         inside = (depth > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
         seen += inside
         kept[inside] &= wide[y[inside], x[inside]]
+        if not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()):
+            kept &= inside
     return kept & (seen >= min(2, len(masks)))
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from data.errors import InputError
 from data.files import write_json
 from kernels.compositing import accumulate, render_weights
-from kernels.marching import PackedSamples, Spacing, march
+from kernels.sampling import PackedSamples, Spacing, sample_rays
 from recon.fields import Rays, RenderedRays
 from recon.frame import Frame
 from recon.hashgrid.field import HashGridField, spherical_harmonics
@@ -27,9 +27,12 @@ class HashGridRadianceField:
 
     field: HashGridField
     frame: Frame
-    occupied: Bool[Tensor, "side side side"]
+    guide: Float[Tensor, "side side side"]
+    """Coarse density that says where to sample; zero in empty cells."""
     spacing: Spacing
     subject_box: Float[np.ndarray, "2 3"]
+    near: float = 0.0
+    """Distance from a camera at which its rays start, scene units; what is nearer was never seen well."""
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Colour behind transparent scenes."""
     chunk_samples: int = 400_000
@@ -41,6 +44,11 @@ class HashGridRadianceField:
     @property
     def bounds(self) -> Float[np.ndarray, "2 3"]:
         return self.subject_box
+
+    @property
+    def empty_background(self) -> tuple[float, float, float] | None:
+        """Colour that photos must be composited on to be comparable, or None where the background belongs to the scene."""
+        return self.background if self.field.transparent else None
 
     @torch.no_grad()
     def density(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:
@@ -67,11 +75,10 @@ class HashGridRadianceField:
     def _render_piece(self, rays: Rays) -> tuple[RenderedRays, int]:
         origins, directions, near, far = self.frame.rays(rays)
         half = torch.full_like(near, 0.5)
-        samples = march(origins, directions, near, far, half, self.occupied, self.spacing)
+        samples = sample_rays(origins, directions, near, far, half, self.guide, self.spacing)
         index = samples.ray_indices
-        middle = 0.5 * (samples.t_starts + samples.t_ends)
-        density, geometry = self.field.geometry(origins[index] + middle[:, None] * directions[index])
-        weights = render_weights(density * (samples.t_ends - samples.t_starts), samples.ray_offsets)
+        density, geometry = self.field.geometry(origins[index] + samples.positions[:, None] * directions[index])
+        weights = render_weights(density * samples.lengths, samples.ray_offsets)
         # Most samples are hidden or empty: only those that show are worth a colour.
         shown = weights > 1e-3
         rows = index[shown]
@@ -81,7 +88,7 @@ class HashGridRadianceField:
         opacity = accumulate(weights, torch.ones_like(weights)[:, None], index, len(rays))[:, 0]
         behind = torch.tensor(self.background, device=rgb.device) if self.field.transparent else self.field.background(encoded)
         rgb = rgb + (1 - opacity)[:, None] * behind
-        depth = median_depth(weights, samples, middle, opacity) * self.frame.radius
+        depth = median_depth(weights, samples, opacity) * self.frame.radius
         return RenderedRays(rgb.clamp(0, 1), depth, opacity.clamp(0, 1)), len(weights)
 
     def save(self, folder: Path) -> None:
@@ -90,7 +97,7 @@ class HashGridRadianceField:
 
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.field.state_dict().items()}
-        tensors["occupied"] = self.occupied.cpu().to(torch.uint8)
+        tensors["guide"] = self.guide.cpu().contiguous()
         partial = folder / ".field.safetensors.part"
         save_file(tensors, partial)
         partial.replace(folder / "field.safetensors")
@@ -98,7 +105,7 @@ class HashGridRadianceField:
             "format": "lumigraph hashgrid field", "version": FORMAT_VERSION, "field": asdict(self.field.options),
             "contracted": self.field.contracted, "transparent": self.field.transparent, "views": len(self.field.log_gains),
             "frame": asdict(self.frame), "spacing": asdict(self.spacing), "subject_box": self.subject_box.tolist(),
-            "background": list(self.background),
+            "near": self.near, "background": list(self.background),
         })  # fmt: skip
 
     @classmethod
@@ -118,17 +125,17 @@ class HashGridRadianceField:
         if meta.get("version") != FORMAT_VERSION:
             raise InputError(f"The field in '{folder}' has version {meta.get('version')}, not {FORMAT_VERSION}. Reconstruct it again.")
         field = HashGridField(FieldOptions(**meta["field"]), meta["contracted"], meta["views"], meta["transparent"])
-        occupied = tensors.pop("occupied").bool()
+        guide = tensors.pop("guide")
         field.load_state_dict(tensors)
         frame = Frame(tuple(meta["frame"]["center"]), meta["frame"]["radius"], meta["frame"]["contracted"])
         return cls(
-            field.to(device).eval(), frame, occupied.to(device), Spacing(**meta["spacing"]),
-            np.array(meta["subject_box"]), tuple(meta["background"]),
+            field.to(device).eval(), frame, guide.to(device), Spacing(**meta["spacing"]),
+            np.array(meta["subject_box"]), float(meta["near"]), tuple(meta["background"]),
         )  # fmt: skip
 
 
 def median_depth(
-    weights: Float[Tensor, "samples"], samples: PackedSamples, middle: Float[Tensor, "samples"], opacity: Float[Tensor, "rays"]
+    weights: Float[Tensor, "samples"], samples: PackedSamples, opacity: Float[Tensor, "rays"]
 ) -> Float[Tensor, "rays"]:
     """Distance at which a ray's weights reach half of their sum; 0 where the opacity stays below one half.
 
@@ -142,7 +149,7 @@ def median_depth(
     after = (total[1:] - start[index]).float()
     crossing = (before < target[index].float()) & (after >= target[index].float())
     fraction = (target[index].float() - before) / (after - before).clamp(min=1e-8)
-    value = samples.t_starts + fraction.clamp(0, 1) * (samples.t_ends - samples.t_starts)
+    value = samples.positions + (fraction.clamp(0, 1) - 0.5) * samples.lengths
     depth = torch.zeros_like(opacity)
     depth[index[crossing]] = value[crossing]
     return torch.where(opacity > 0.5, depth, torch.zeros_like(depth))

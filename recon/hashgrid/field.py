@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kernels.hashgrid import encode
-from kernels.marching.marching import unit_coordinates
+from kernels.sampling import unit_coordinates
 from recon.hashgrid.options import FieldOptions
 
 
@@ -69,7 +69,7 @@ class HashGridField(nn.Module):
         encoded = encode(unit, self.table, self.layout, grad_buffer=self.grad_buffer)
         with self._precision(points):
             out = self.density_network(encoded)
-        return _TruncatedExp.apply(out[:, 0].float()), out[:, 1:]  # type: ignore[no-any-return]
+        return _TruncatedExp.apply(out[:, 0].float() + self.options.density_bias), out[:, 1:]  # type: ignore[no-any-return]
 
     def density(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
         """Density per normalised unit."""

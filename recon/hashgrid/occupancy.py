@@ -6,45 +6,66 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from data.scene import Scene
+from kernels.sampling import uncontract, unit_coordinates
 from recon.frame import Frame, inside_hull
 from recon.hashgrid.field import HashGridField
 
 
+_OPAQUE = 0.01
+"""A cell is occupied if crossing it would be more than this opaque."""
+
+
 class OccupancyGrid:
-    """A decaying maximum of density over the cells of the unit cube."""
+    """A running mean of the field's density in the cells of the unit cube, fed by the training samples themselves."""
 
     def __init__(self, allowed: Bool[Tensor, "side side side"], contracted: bool) -> None:
         """``allowed[z, y, x]``: cells that may ever be occupied."""
         self.allowed = allowed
         self.contracted = contracted
-        self.density = torch.full(allowed.shape, 1e3, device=allowed.device)
-        self.occupied = allowed.clone()
+        self.cell_length = _cell_lengths(allowed.shape[0], contracted).to(allowed.device)
+        self.density = 0.1 / self.cell_length
 
     @property
     def side(self) -> int:
         return self.allowed.shape[0]
 
-    @torch.no_grad()
-    def update(self, field: HashGridField, step: float, generator: torch.Generator, warmup: bool) -> None:
-        """Look at a sample of the cells (all kinds in turn; more while warming up) and decide anew what is occupied.
+    @property
+    def occupied(self) -> Bool[Tensor, "side side side"]:
+        return self.allowed & (self.density * self.cell_length > _OPAQUE)
 
-        A cell is occupied if one step through it would be more than 1 % opaque, or if it is denser than the mean.
-        """
+    @property
+    def sampling_density(self) -> Float[Tensor, "side side side"]:
+        """What `kernels.sampling` walks through: zero in empty cells."""
+        return torch.where(self.occupied, self.density, torch.zeros_like(self.density))
+
+    @torch.no_grad()
+    def observe(self, points: Float[Tensor, "n 3"], density: Float[Tensor, "n"], rate: float) -> None:
+        """Move the cells of normalised ``points`` towards the density found there."""
+        side = self.side
+        cell = (unit_coordinates(points, self.contracted) * side).long().clamp(0, side - 1)
+        flat = (cell[:, 2] * side + cell[:, 1]) * side + cell[:, 0]
+        grid = self.density.reshape(-1)
+        if grid.device.type == "cpu":
+            from kernels.sampling.cpu import blend_into_cells
+
+            blend_into_cells(flat.numpy(), density.detach().contiguous().numpy(), rate, grid.numpy())
+        else:
+            total = torch.zeros_like(grid).index_add_(0, flat, density.detach())
+            seen = torch.zeros_like(grid).index_add_(0, flat, torch.ones_like(density))
+            kept = (1 - rate) ** seen
+            grid.copy_(torch.where(seen > 0, kept * grid + (1 - kept) * total / seen.clamp(min=1), grid))
+
+    @torch.no_grad()
+    def refresh(self, field: HashGridField, share: float, generator: torch.Generator) -> None:
+        """Look into a random share of all allowed cells, the forgotten ones included."""
         cells = torch.nonzero(self.allowed.reshape(-1))[:, 0]
-        share = 0.25 if warmup else 0.06
-        chosen = cells[torch.randint(len(cells), (max(int(len(cells) * share), 1),), generator=generator, device=cells.device)]
-        if not warmup:
-            busy = torch.nonzero(self.occupied.reshape(-1))[:, 0]
-            if len(busy):
-                take = torch.randint(len(busy), (min(len(busy), len(chosen)),), generator=generator, device=cells.device)
-                chosen = torch.cat([chosen, busy[take]])
-        points = self._points(chosen, generator)
-        flat = self.density.reshape(-1)
-        fresh = torch.cat([field.density(p) for p in points.split(131_072)])
-        # Decay only what was looked at: an unseen cell has given no reason to be forgotten.
-        flat.index_put_((chosen,), torch.maximum(flat[chosen] * 0.8, fresh))
-        threshold = min(0.01 / step, float(flat[cells].clamp(max=1e3).mean()))
-        self.occupied = (self.density > threshold) & self.allowed
+        if len(cells) == 0:
+            return
+        count = max(int(len(cells) * share), 1)
+        chosen = cells[torch.randint(len(cells), (count,), generator=generator, device=cells.device)]
+        for part in chosen.split(131_072):
+            points = self._points(part, generator)
+            self.observe(points, field.density(points), rate=0.5)
 
     def _points(self, cells: Tensor, generator: torch.Generator) -> Float[Tensor, "cells 3"]:
         """A random point of each cell, normalised coordinates."""
@@ -55,10 +76,15 @@ class OccupancyGrid:
         return uncontract(unit * 4 - 2) if self.contracted else unit * 2 - 1
 
 
-def uncontract(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """Inverse of `kernels.marching.contract` (points on the boundary come from far away, not from infinity)."""
-    norm = points.abs().amax(-1, keepdim=True)
-    return torch.where(norm <= 1, points, points / norm / (2 - norm).clamp(min=1e-3))
+def _cell_lengths(side: int, contracted: bool) -> Float[Tensor, "side side side"]:
+    """Side of every cell in normalised units; contracted cells far out are large."""
+    if not contracted:
+        return torch.full((side, side, side), 2.0 / side)
+    centers = ((torch.arange(side) + 0.5) / side * 4 - 2).abs()
+    norm = torch.maximum(torch.maximum(centers[:, None, None], centers[None, :, None]), centers[None, None, :])
+    # d(2 - 1/n)/dn = 1/n^2, and n = 1 / (2 - norm) outside the inner cube
+    outside = 1 / (2 - norm).clamp(min=0.02)
+    return 4.0 / side * torch.where(norm <= 1, torch.ones_like(norm), outside.square())
 
 
 def allowed_cells(scene: Scene, frame: Frame, side: int) -> Bool[Tensor, "side side side"]:

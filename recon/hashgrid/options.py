@@ -24,6 +24,8 @@ class FieldOptions:
     """Neurons of the hidden layers."""
     geometry_features: int = 15
     """Numbers the density network hands to the colour network."""
+    density_bias: float = -2.0
+    """Added before the exponential: space starts nearly empty instead of as fog."""
     appearance: bool = False
     """Learn one gain per colour channel and photo, for captures with automatic exposure."""
 
@@ -38,11 +40,9 @@ class TrainOptions:
 
     steps: int = 3000
     """Optimiser steps."""
-    samples_per_step: int = 65_536
-    """Samples a step aims at; the number of rays follows."""
-    learning_rate: float = 1e-2
+    learning_rate: float = 1e-1
     """Of the hash table; falls to a thirtieth at the end."""
-    network_learning_rate: float = 3e-3
+    network_learning_rate: float = 1e-2
     """Of the two small networks."""
     distortion_weight: float = 2e-3
     """Weight of the distortion loss, which draws the weights of a ray together."""
@@ -50,10 +50,12 @@ class TrainOptions:
     """Weight of the entropy of each ray's opacity: rays shall hit or miss."""
     occupancy_side: int = 128
     """Cells a side of the occupancy grid."""
-    step: float = 0.006
-    """Smallest step along a ray, as a fraction of half the region of interest."""
-    cone: float = 0.004
-    """Growth of the step with distance."""
+    samples_per_ray: int = 32
+    """Most samples a training ray."""
+    samples_per_step: int = 65_536
+    """Samples a step aims at; the number of rays follows."""
+    cone: float = 0.015
+    """Growth of the coarse step with distance."""
     preview_every: int = 250
     """Steps between previews."""
     checkpoint_every: int = 500

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from data.progress import Progress
 from data.scene import Scene
 from kernels.compositing import accumulate, distortion, render_weights
 from kernels.hashgrid.adam import adam_touched
-from kernels.marching import Spacing, march
+from kernels.sampling import Spacing, sample_rays
 from recon.frame import Frame, choose_frame
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.field import HashGridField, spherical_harmonics
@@ -40,7 +41,10 @@ class HashGridTrainer:
         self.generator = torch.Generator(device=self.device)
         self.generator.manual_seed(options.train.seed)
         self.frame = choose_frame(scene)
-        self.spacing = Spacing(options.train.step, options.train.cone, self.frame.contracted)
+        cell = (4.0 if self.frame.contracted else 2.0) / options.train.occupancy_side
+        self.spacing = Spacing(
+            0.7 * cell, options.train.cone, options.train.samples_per_ray, 0.125, 0.25, self.frame.contracted
+        )
         self.near_far = training_range(scene, self.frame)
         self.pixels = PixelSource.load(scene, self.near_far, self.device)
         transparent = scene.mask_meaning == "object"
@@ -52,7 +56,7 @@ class HashGridTrainer:
         networks = [p for name, p in self.field.named_parameters() if name != "table" and p.requires_grad]
         self.optimizer = torch.optim.Adam(networks, lr=options.train.network_learning_rate, betas=(0.9, 0.99), eps=1e-15)
         self.step = 0
-        self.samples_per_ray = 64.0
+        self.samples_per_ray = float(options.train.samples_per_ray)
         self.subject_box = subject_box(scene, self.frame)
 
     def train(self) -> Iterator[Progress]:
@@ -66,7 +70,7 @@ class HashGridTrainer:
         """One optimiser step."""
         settings = self.options.train
         if self.step % _GRID_EVERY == 0 and self.step > 0:
-            self.grid.update(self.field, settings.step, self.generator, warmup=self.step < _WARMUP_STEPS)
+            self.grid.refresh(self.field, 0.1 if self.step < _WARMUP_STEPS else 0.03, self.generator)
         rays = int(min(max(settings.samples_per_step / max(self.samples_per_ray, 1.0), 256), 32_768))
         batch = self.pixels.draw(rays, self.generator)
         loss, error, samples = self._loss(batch)
@@ -84,10 +88,11 @@ class HashGridTrainer:
         settings, count = self.options.train, len(batch.rays)
         origins, directions, near, far = self.frame.rays(batch.rays)
         jitter = torch.rand(count, generator=self.generator, device=self.device)
-        samples = march(origins, directions, near, far, jitter, self.grid.occupied, self.spacing)
-        index, lengths = samples.ray_indices, samples.t_ends - samples.t_starts
-        middle = 0.5 * (samples.t_starts + samples.t_ends)
-        density, geometry = self.field.geometry(origins[index] + middle[:, None] * directions[index])
+        samples = sample_rays(origins, directions, near, far, jitter, self.grid.sampling_density, self.spacing)
+        index, middle, lengths = samples.ray_indices, samples.positions, samples.lengths
+        points = origins[index] + middle[:, None] * directions[index]
+        density, geometry = self.field.geometry(points)
+        self.grid.observe(points, density, rate=0.05)
         weights = render_weights(density * lengths, samples.ray_offsets)
         encoded = spherical_harmonics(directions)
         color = self.field.color(geometry, encoded[index])
@@ -108,7 +113,7 @@ class HashGridTrainer:
             near_t = 1 / (1 + middle)  # in disparity, so that what is far does not dominate
             spread = distortion(weights, 1 - near_t, lengths * near_t**2, samples.ray_offsets)
             loss = loss + settings.distortion_weight * spread.mean()
-        if settings.opacity_weight > 0:
+        if settings.opacity_weight > 0 and self.field.transparent:
             clamped = opacity.clamp(1e-4, 1 - 1e-4)
             entropy = -(clamped * clamped.log() + (1 - clamped) * (1 - clamped).log())
             loss = loss + settings.opacity_weight * entropy.mean()
@@ -131,7 +136,13 @@ class HashGridTrainer:
 
     def radiance_field(self) -> HashGridRadianceField:
         """The field as it is now; shares its parameters with the trainer."""
-        return HashGridRadianceField(self.field, self.frame, self.grid.occupied, self.spacing, self.subject_box)
+        finer = replace(self.spacing, samples=int(1.5 * self.spacing.samples), uniform=0.15)
+        return HashGridRadianceField(self.field, self.frame, self.grid.sampling_density, finer, self.subject_box, self.near)
+
+    @property
+    def near(self) -> float:
+        """Where rays of a view that was not trained on start, scene units."""
+        return float(np.median(self.near_far[:, 0]))
 
     def save(self, path: Path) -> None:
         """Write everything that the next step depends on, to a temporary name first."""
@@ -139,7 +150,7 @@ class HashGridTrainer:
 
         tensors = {f"field.{k}": v.detach().contiguous() for k, v in self.field.state_dict().items()}
         tensors |= {"moments.0": self.moments[0], "moments.1": self.moments[1]}
-        tensors |= {"grid.density": self.grid.density, "grid.occupied": self.grid.occupied.to(torch.uint8)}
+        tensors["grid.density"] = self.grid.density
         tensors["generator"] = self.generator.get_state()
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v.contiguous() for k, v in state.items()}
@@ -167,7 +178,6 @@ class HashGridTrainer:
         self.field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
         for own, key in ((self.moments[0], "moments.0"), (self.moments[1], "moments.1"), (self.grid.density, "grid.density")):
             own.copy_(tensors[key])
-        self.grid.occupied = tensors["grid.occupied"].bool()
         self.generator.set_state(tensors["generator"].cpu())
         state = self.optimizer.state_dict()
         state["state"] = {}

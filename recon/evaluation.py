@@ -1,0 +1,68 @@
+"""Held-out views: rendered, compared with their photos."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from data.images import save_image
+from data.progress import Progress
+from data.scene import Scene
+from recon.fields import RadianceField, image_rays
+from recon.metrics import psnr, ssim
+
+
+@dataclass(frozen=True)
+class HeldOutView:
+    """Scores of one photo that was not trained on."""
+
+    file: str
+    psnr: float
+    """dB over the whole picture (over the pixels that count, where masks say so)."""
+    ssim: float
+    psnr_subject: float | None
+    """dB inside the silhouette, for objects cut out by masks."""
+    size: tuple[int, int]
+    picture: str | None = None
+    """Photo beside rendering, relative to the output folder."""
+
+
+def render_view(field: RadianceField, scene: Scene, view: int, near: float) -> Float[ndarray, "h w 3"]:
+    """Picture of a field from one of a scene's cameras, sRGB in [0, 1]."""
+    width, height = (int(v) for v in scene.posed().sizes[view])
+    return field.render(image_rays(scene.posed(), view, near=near)).rgb.reshape(height, width, 3).numpy()
+
+
+def evaluate_views(
+    field: RadianceField, scene: Scene, near: float, background: tuple[float, float, float] | None, folder: Path
+) -> Generator[Progress, None, list[HeldOutView]]:
+    """Score every view of ``scene`` and write comparisons to ``folder/previews``.
+
+    Args:
+        background: what photos are composited on outside their silhouettes; None to compare them as they are.
+    """
+    (folder / "previews").mkdir(parents=True, exist_ok=True)
+    views = []
+    for i in range(len(scene)):
+        yield Progress("evaluate", i / len(scene), f"held-out view {i + 1} of {len(scene)}")
+        image = render_view(field, scene, i, near)
+        truth = scene.image(i).astype(np.float32) / 255
+        mask = scene.mask(i)
+        subject = counted = None
+        if mask is not None and background is not None:
+            truth = np.where(mask[..., None], truth, np.array(background, np.float32))
+            subject = psnr(image, truth, mask) if mask.any() else None
+        elif mask is not None:
+            counted = mask
+        picture = f"previews/held_out_{i:02d}.png"
+        save_image(folder / picture, _bytes(np.concatenate([truth, image], axis=1)))
+        size = (image.shape[1], image.shape[0])
+        views.append(HeldOutView(scene.names[i], psnr(image, truth, counted), ssim(image, truth), subject, size, picture))
+    return views
+
+
+def _bytes(image: Float[ndarray, "h w 3"]) -> UInt8[ndarray, "h w 3"]:
+    return np.clip(np.round(image * 255), 0, 255).astype(np.uint8)

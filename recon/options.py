@@ -1,0 +1,80 @@
+"""What can be set about a reconstruction, and the three qualities that set it."""
+
+import dataclasses
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from data.poses import PoseOptions
+from recon.hashgrid.options import HashGridOptions
+from recon.surface.options import SurfaceOptions
+
+Quality = Literal["draft", "standard", "high"]
+Device = Literal["auto", "cpu", "cuda"]
+Masks = Literal["auto", "object", "ignore", "none"]
+Engine = Literal["hashgrid"]
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """Options of `reconstruct` and `evaluate`."""
+
+    engine: Engine = "hashgrid"
+    """How the scene is represented. hashgrid: trained on the photos."""
+    quality: Quality = "standard"
+    """draft: minutes on a laptop; standard: a quarter of an hour; high: an hour, or a GPU."""
+    device: Device = "auto"
+    """auto: CUDA if there is a GPU, else the CPU."""
+    masks: Masks = "auto"
+    """What masks mean: the object to cut out, spots to ignore, nothing; auto: look at them."""
+    seed: int = 0
+    """Random seed; the same seed, photos and machine give the same result."""
+    max_side: int | None = None
+    """Longest side of the working photos in pixels; by quality if not given."""
+    steps: int | None = None
+    """Training steps; by quality if not given."""
+    turntable: bool = True
+    """Write a short video that turns around the mesh."""
+    poses: PoseOptions = dataclasses.field(default_factory=PoseOptions)
+    """How poses are estimated where the input has none."""
+    hashgrid: HashGridOptions = dataclasses.field(default_factory=HashGridOptions)
+    """The engine's own settings; steps, table size and photo size follow `quality` unless set here."""
+    surface: SurfaceOptions = dataclasses.field(default_factory=SurfaceOptions)
+    """How the mesh is made."""
+
+    def resolved(self) -> "ReconstructOptions":
+        """With everything that depends on `quality` filled in; values that were set by hand stay."""
+        preset = _PRESETS[self.quality]
+        default_grid, default_surface = HashGridOptions(), SurfaceOptions()
+        field = self.hashgrid.field
+        if field == default_grid.field:
+            field = replace(field, log2_table_size=preset.log2_table_size)
+        train = self.hashgrid.train
+        if train.steps == default_grid.train.steps:
+            train = replace(train, steps=preset.steps)
+        train = replace(train, steps=self.steps or train.steps, seed=self.seed)
+        if train.occupancy_side == default_grid.train.occupancy_side:
+            train = replace(train, occupancy_side=preset.occupancy_side)
+        if train.samples_per_step == default_grid.train.samples_per_step:
+            train = replace(train, samples_per_step=preset.samples_per_step)
+        surface = preset.surface if self.surface == default_surface else self.surface
+        return replace(
+            self, max_side=self.max_side or preset.max_side, steps=train.steps,
+            hashgrid=HashGridOptions(field, train), surface=surface,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Preset:
+    max_side: int
+    steps: int
+    log2_table_size: int
+    occupancy_side: int
+    samples_per_step: int
+    surface: SurfaceOptions
+
+
+_PRESETS: dict[Quality, _Preset] = {
+    "draft": _Preset(640, 1000, 17, 96, 65_536, SurfaceOptions(resolution=160, depth_side=320, faces=25_000, texture=1024)),
+    "standard": _Preset(960, 5000, 18, 128, 65_536, SurfaceOptions(resolution=256, depth_side=480, faces=60_000, texture=2048)),
+    "high": _Preset(1600, 20_000, 19, 128, 131_072, SurfaceOptions(resolution=400, depth_side=800, faces=200_000, texture=4096)),
+}

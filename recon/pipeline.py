@@ -1,0 +1,395 @@
+"""Photos to result: one generator of stages, each of which leaves its result on disk and is skipped when resumed."""
+
+import hashlib
+import json
+import resource
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from data.errors import InputError, OutputError
+from data.files import write_json
+from data.images import save_image
+from data.points import with_points
+from data.poses import PoseResult, estimate_poses, upright
+from data.prepare import prepare
+from data.progress import Progress
+from data.quality import Finding, check_photos, check_registration
+from data.readers import read_scene
+from data.readers.nerfstudio import read as read_transforms
+from data.scene import Dropped, Scene
+from data.writers import write_transforms
+from recon import previews
+from recon.evaluation import HeldOutView, evaluate_views, render_view
+from recon.hashgrid.engine import HashGridRadianceField
+from recon.hashgrid.training import HashGridTrainer
+from recon.options import ReconstructOptions
+from recon.surface.asset import Asset, load_asset
+from recon.surface.cleaning import clean
+from recon.surface.depth import consistent, render_depths
+from recon.surface.fusion import fuse, voxel_size
+from recon.surface.texture import bake
+
+T = TypeVar("T")
+
+STAGES = ("read", "poses", "prepare", "train", "evaluate", "depth", "mesh", "texture", "previews", "turntable")
+_SHARES = {"read": 1, "poses": 12, "prepare": 3, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "previews": 1, "turntable": 4}
+"""Typical shares of the whole time, for the time left."""
+_OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.json", "points.ply", "images", "masks", "field",
+        "previews", "turntable.mp4", "report.json", "report.html", "run.toml", ".work")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """One reconstruction."""
+
+    photos: Path
+    """A folder of photos, a zip, a video or a posed data set."""
+    out: Path
+    """Folder for the result."""
+    options: ReconstructOptions = ReconstructOptions()
+    hold_out: int = 0
+    """Hold out every so-manieth view (or the set's own test split) and score it; 0: use every photo."""
+    overwrite: bool = False
+    """Replace an earlier result in the output folder."""
+    resume: bool = False
+    """Continue an interrupted run in the output folder."""
+
+
+def overall(progress: Progress) -> float:
+    """Share of the whole work that is done, 0 to 1."""
+    total, before = sum(_SHARES.values()), 0
+    for stage in STAGES:
+        if stage == progress.stage:
+            return (before + _SHARES[stage] * max(progress.fraction, 0.0)) / total
+        before += _SHARES[stage]
+    return 1.0
+
+
+def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
+    """Run all stages; the generator's value is the report. Closing it keeps what is finished for ``resume``.
+
+    Raises:
+        InputError: the photos, the options or the output folder cannot be used.
+        OutputError: nothing can be written there.
+    """
+    run = _Run(task)
+    yield Progress("read", 0.0, "reading photos")
+    scene = run.timed("read", _plain(run.read))
+    given = len(scene) + len(scene.report.dropped)
+    run.open(scene)
+    findings = check_photos(scene)
+    yield Progress("read", 1.0, f"{len(scene)} photos")
+    scene, poses, more = yield from run.stage("poses", run.posed(scene))
+    findings += more
+    working = yield from run.stage("prepare", run.prepared(scene))
+    train, held_out = run.split(working)
+    field = yield from run.stage("train", run.trained(train))
+    scores: list[HeldOutView] = []
+    if held_out is not None:
+        scores = yield from run.stage("evaluate", evaluate_views(field, held_out, field.near, field.empty_background, task.out))
+    asset = yield from run.meshed(train, field)
+    yield Progress("previews", 0.0, "pictures of the mesh")
+    sides = yield from run.stage("previews", previews.four_sides(asset, train.posed(), task.out))
+    if task.options.turntable:
+        yield from run.stage("turntable", previews.turntable(asset, train.posed(), task.out / "turntable.mp4"))
+    report = run.report(scene, working, given, poses, findings, scores, asset, sides)
+    write_json(task.out / "report.json", report)
+    run.finish()
+    yield Progress("turntable", 1.0, "done")
+    return report
+
+
+class _Run:
+    """The stages of one task, and what they left on disk."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.options = task, task.options.resolved()
+        self.work = task.out / ".work"
+        self.seconds: dict[str, float] = {}
+        self.state: dict[str, Any] = {"done": []}
+        self.device = _device(self.options.device)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    # --- the output folder -------------------------------------------------------------------------------------------
+
+    def open(self, scene: Scene) -> None:
+        """Make the output folder, or check that the one that is there may be used."""
+        out, key = self.task.out, fingerprint(scene, self.task)
+        existing = out.exists() and (not out.is_dir() or any(p.name != ".work" or (p / "state.json").exists() for p in out.iterdir()))
+        if existing and not out.is_dir():
+            raise OutputError(f"'{out}' is a file. Choose a folder for the result.")
+        state = self._stored_state()
+        if existing and self.task.overwrite:
+            for name in _OWN:
+                path = out / name
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            state = None
+        elif existing and not self.task.resume:
+            raise InputError(f"'{out}' already holds something. Continue it with --resume, replace it with --overwrite, or choose another folder.")
+        elif existing and (state is None or state.get("key") != key):
+            raise InputError(f"'{out}' holds the result of other photos or options. Replace it with --overwrite, or choose another folder.")
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"'{out}' cannot be written ({error.strerror}). Choose another folder.") from None
+        self.state = state or {"key": key, "done": [], "seconds": {}}
+        self.seconds = {**self.state.get("seconds", {}), **self.seconds}
+        self._store()
+
+    def _stored_state(self) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.work / "state.json").read_text())  # type: ignore[no-any-return]
+        except (OSError, ValueError):
+            return None
+
+    def _store(self) -> None:
+        self.state["seconds"] = self.seconds
+        write_json(self.work / "state.json", self.state)
+
+    def done(self, stage: str) -> bool:
+        return stage in self.state["done"]
+
+    def stage(self, name: str, work: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+        """Run a stage, keep its time, remember that it is done."""
+        value = yield from self.timed_stage(name, work)
+        if name not in self.state["done"]:
+            self.state["done"].append(name)
+        self._store()
+        return value
+
+    def timed_stage(self, name: str, work: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+        started = time.perf_counter()
+        try:
+            return (yield from work)
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 3)
+
+    def timed(self, name: str, work: Iterator[T]) -> T:
+        started = time.perf_counter()
+        value = next(work)
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        return value
+
+    def finish(self) -> None:
+        """Drop what only a resumed run would need."""
+        for name in ("train.safetensors", "poses/photos", "poses/database.db"):
+            path = self.work / name
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    # --- the stages --------------------------------------------------------------------------------------------------
+
+    def read(self) -> Scene:
+        scene = read_scene(self.task.photos, self.task.out.parent / f".{self.task.out.name}.input")
+        if scene.cameras is not None and len(scene) < 2:
+            raise InputError(f"'{scene.name}' holds {len(scene)} usable posed photo; at least 2 are needed, better 20. Add photos.")
+        if self.options.masks == "none":
+            return replace(scene, mask_paths=(), mask_meaning="ignore")
+        return scene if self.options.masks == "auto" else replace(scene, mask_meaning=self.options.masks)
+
+    def posed(self, scene: Scene) -> Generator[Progress, None, tuple[Scene, dict[str, Any], list[Finding]]]:
+        """Known poses, or estimated ones; with where they came from and what is wrong with them."""
+        if scene.cameras is not None:
+            yield Progress("poses", 1.0, "poses are given")
+            return scene, {"source": scene.report.format, "reprojection_error_px": None, "registered": len(scene)}, []
+        cached = self.work / "poses" / "posed"
+        facts = cached / "facts.json"
+        if self.done("poses") and facts.exists():
+            known = json.loads(facts.read_text())
+            restored = read_transforms(cached)
+            registered = [scene.names.index(name) for name in known["names"]]
+            posed = replace(scene.select(registered), cameras=restored.cameras, points=restored.points, near_far=np.array(known["near_far"]))
+            posed = replace(posed, report=scene.report.extended([Dropped(**d) for d in known["dropped"]]))
+            result = PoseResult(posed, known["error"], len(registered), len(scene))
+        else:
+            result = yield from estimate_poses(scene, self.work / "poses", self.options.poses)
+            result = replace(result, scene=upright(result.scene))
+            self._cache_poses(cached, facts, scene, result)
+        lost = [d.file for d in result.scene.report.dropped[len(scene.report.dropped) :]]
+        findings = check_registration(result.registered, result.given, lost, result.reprojection_error_px)
+        source = {"source": "colmap", "reprojection_error_px": round(result.reprojection_error_px, 3), "registered": result.registered}
+        return result.scene, source, findings
+
+    def _cache_poses(self, cached: Path, facts: Path, given: Scene, result: PoseResult) -> None:
+        """Remember estimated poses beside links to the photos, in a format that has a reader already."""
+        cached.mkdir(parents=True, exist_ok=True)
+        links = []
+        for i, path in enumerate(result.scene.image_paths):
+            links.append(cached / f"{i:05d}{path.suffix}")
+            links[-1].unlink(missing_ok=True)
+            shutil.copy2(path, links[-1])
+        write_transforms(cached, replace(result.scene, root=cached, image_paths=tuple(links), mask_paths=(), depth_paths=()))
+        lost = result.scene.report.dropped[len(given.report.dropped) :]
+        near_far = result.scene.near_far
+        write_json(facts, {
+            "names": list(result.scene.names), "error": result.reprojection_error_px, "dropped": [asdict(d) for d in lost],
+            "near_far": None if near_far is None else near_far.tolist(),
+        })  # fmt: skip
+
+    def prepared(self, scene: Scene) -> Generator[Progress, None, Scene]:
+        """The working copy, with sparse points; kept in the output folder."""
+        facts = self.work / "scene.json"
+        if self.done("prepare") and facts.exists():
+            known = json.loads(facts.read_text())
+            working = read_transforms(self.task.out)
+            return replace(
+                working, mask_meaning=known["mask_meaning"], report=scene.report, box=None if known["box"] is None else np.array(known["box"]),
+                near_far=None if known["near_far"] is None else np.array(known["near_far"]),
+            )  # fmt: skip
+        assert self.options.max_side is not None
+        working = yield from prepare(scene, self.task.out, self.options.max_side)
+        yield Progress("prepare", 1.0, "sparse points")
+        working = with_points(working)
+        write_transforms(self.task.out, working)
+        write_json(facts, {
+            "mask_meaning": working.mask_meaning,
+            "near_far": None if working.near_far is None else working.near_far.tolist(),
+            "box": None if working.box is None else working.box.tolist(),
+        })  # fmt: skip
+        return working
+
+    def split(self, working: Scene) -> tuple[Scene, Scene | None]:
+        """Views to train on, and views held out if that was asked for."""
+        if not self.task.hold_out:
+            return working, None
+        halves = working.hold_out(self.task.hold_out)
+        return halves.select(halves.splits["train"]), halves.select(halves.splits["test"])
+
+    def trained(self, scene: Scene) -> Generator[Progress, None, HashGridRadianceField]:
+        """The trained field, from a checkpoint if there is one."""
+        folder, checkpoint = self.task.out / "field", self.work / "train.safetensors"
+        if self.done("train") and (folder / "field.json").exists():
+            return HashGridRadianceField.load(folder, self.device)
+        yield Progress("train", 0.0, "preparing to train")
+        trainer = HashGridTrainer(scene, self.options.hashgrid, self.device)
+        if checkpoint.exists():
+            trainer.load(checkpoint)
+        settings = self.options.hashgrid.train
+        try:
+            for progress in trainer.train():
+                if trainer.step % settings.preview_every == 0:
+                    progress = replace(progress, values={**progress.values, "preview": self._preview(trainer, scene)})
+                if trainer.step % settings.checkpoint_every == 0:
+                    trainer.save(checkpoint)
+                yield progress
+        except GeneratorExit:
+            trainer.save(checkpoint)
+            raise
+        field = trainer.radiance_field()
+        field.save(folder)
+        return field
+
+    def _preview(self, trainer: HashGridTrainer, scene: Scene) -> str:
+        """A small picture of the field as it is now."""
+        (self.task.out / "previews").mkdir(exist_ok=True)
+        sizes = scene.posed().sizes
+        small = replace(scene, cameras=scene.posed().resized(np.maximum(sizes * 160 // sizes.max(1, keepdims=True), 1)))
+        picture = render_view(trainer.radiance_field(), small, 0, trainer.near)
+        save_image(self.task.out / "previews" / "training.png", (picture * 255).round().astype(np.uint8))
+        return "previews/training.png"
+
+    def meshed(self, scene: Scene, field: HashGridRadianceField) -> Generator[Progress, None, Asset]:
+        """The textured mesh, written as GLB."""
+        path = self.task.out / "mesh.glb"
+        if self.done("texture") and path.exists():
+            return load_asset(path)
+        options = self.options.surface
+        near = np.full(len(scene), field.near)
+        maps = yield from self.stage("depth", render_depths(field, scene, options.depth_side, near))
+
+        def surface() -> Generator[Progress, None, Any]:
+            yield Progress("mesh", 0.0, "comparing depths")
+            agreed = consistent(maps)
+            yield Progress("mesh", 0.4, "fusing")
+            voxel = voxel_size(agreed, field.bounds, options)
+            mesh = fuse(agreed, voxel)
+            yield Progress("mesh", 0.7, "cleaning")
+            return clean(mesh, agreed, options)
+
+        mesh = yield from self.stage("mesh", surface())
+        asset = yield from self.timed_stage("texture", bake(mesh, scene, options.texture))
+        from data import __version__
+
+        asset = replace(asset, provenance={"made_by": f"lumigraph {__version__}", "engine": self.options.engine, "photos": len(scene)})
+        asset.write(path)
+        self.state["done"].append("texture")
+        self._store()
+        return asset
+
+    # --- the report --------------------------------------------------------------------------------------------------
+
+    def report(
+        self, scene: Scene, working: Scene, given: int, poses: dict[str, Any], findings: list[Finding],
+        scores: list[HeldOutView], asset: Asset, sides: list[str],
+    ) -> dict[str, Any]:  # fmt: skip
+        """What was done, how well and in what time; see the design for the keys."""
+        from data import __version__
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        quality: dict[str, Any] = {"psnr": None, "ssim": None, "lpips": None, "held_out": [asdict(s) for s in scores]}
+        if scores:
+            quality |= {"psnr": float(np.mean([s.psnr for s in scores])), "ssim": float(np.mean([s.ssim for s in scores]))}
+            subject = [s.psnr_subject for s in scores if s.psnr_subject is not None]
+            quality["psnr_subject"] = float(np.mean(subject)) if subject else None
+        cameras = working.posed()
+        points = working.points
+        pick = slice(None, None, max(len(points) // 1500, 1)) if points is not None else slice(0)
+        return {
+            "lumigraph": __version__, "name": scene.name, "input": str(self.task.photos), "engine": self.options.engine,
+            "quality_preset": self.options.quality, "device": _device_name(self.device), "seed": self.options.seed,
+            "seconds": {**self.seconds, "total": round(sum(self.seconds.values()), 3)}, "peak_memory_mb": round(peak),
+            "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if self.device.type == "cuda" else None,
+            "views": {"given": given, "used": len(working), "dropped": [asdict(d) for d in scene.report.dropped]},
+            "poses": poses, "quality": quality,
+            "findings": [asdict(f) for f in findings],
+            "mesh": asset.statistics, "warnings": [*scene.report.warnings, *(str(f) for f in findings)],
+            "pictures": {"sides": sides, "inputs": [f"images/{p.name}" for p in working.image_paths]},
+            "cameras": {
+                "camera_to_world": cameras.camera_to_world.tolist(), "names": list(working.names),
+                "field_of_view": np.degrees(2 * np.arctan(0.5 * cameras.sizes / cameras.intrinsics[:, [0, 1], [0, 1]])).tolist(),
+            },
+            "points": {
+                "xyz": [] if points is None else np.round(points.xyz[pick], 5).tolist(),
+                "rgb": [] if points is None else points.rgb[pick].tolist(),
+            },
+        }  # fmt: skip
+
+
+def fingerprint(scene: Scene, task: Task) -> str:
+    """Changes when photos or options do: names, sizes and first bytes of the photos, and every option."""
+    digest = hashlib.sha256()
+    for name, path in zip(scene.names, scene.image_paths, strict=True):
+        with path.open("rb") as file:
+            digest.update(f"{name} {path.stat().st_size} ".encode() + file.read(4096))
+    if scene.cameras is not None:
+        digest.update(scene.cameras.camera_to_world.tobytes() + scene.cameras.intrinsics.tobytes())
+    digest.update(repr((task.options, task.hold_out)).encode())
+    return digest.hexdigest()
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("CUDA was asked for, but there is no GPU that PyTorch can use. Use --device cpu, or install a CUDA build of PyTorch.")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _plain(function: Any) -> Iterator[Any]:
+    yield function()
+
+

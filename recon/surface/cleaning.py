@@ -1,0 +1,73 @@
+"""Floaters out, holes small, faces few."""
+
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from data.errors import InputError
+from recon.surface.depth import DepthMaps, votes
+from recon.surface.options import SurfaceOptions
+from recon.surface.triangles import Triangles
+
+
+def clean(mesh: Triangles, maps: DepthMaps, options: SurfaceOptions) -> Triangles:
+    """Drop faces that views see through, pieces too small, then smooth lightly and decimate to the budget.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    if len(mesh.faces) == 0:
+        raise InputError("The depth pictures do not meet in a surface. Take photos that overlap more, or use a higher --quality.")
+    agree, violate = votes(maps, np.arange(len(maps)), mesh.vertices, tolerance=0.015)
+    floating = violate > np.maximum(agree, 1)
+    mesh = mesh.kept(~floating[mesh.faces].any(1))
+    mesh = without_small_pieces(mesh, options.min_component)
+    if len(mesh.faces) == 0:
+        raise InputError("Only floating fragments were reconstructed. Take photos that overlap more, or use a higher --quality.")
+    return decimated(smoothed(mesh), options.faces)
+
+
+def without_small_pieces(mesh: Triangles, share: float) -> Triangles:
+    """Drop connected pieces whose area is less than ``share`` of the largest one's."""
+    if len(mesh.faces) == 0:
+        return mesh
+    labels = face_components(mesh)
+    areas = np.bincount(labels, weights=mesh.face_areas)
+    return mesh.kept(areas[labels] >= share * areas.max())
+
+
+def face_components(mesh: Triangles) -> Int[ndarray, "f"]:
+    """Number of the connected piece that each face belongs to."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]]])
+    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(mesh.vertices),) * 2)
+    return connected_components(graph, directed=False)[1][mesh.faces[:, 0]]  # type: ignore[no-any-return]
+
+
+def smoothed(mesh: Triangles, rounds: int = 3) -> Triangles:
+    """Taubin smoothing (1995), which does not shrink."""
+    legacy = _to_open3d(mesh).filter_smooth_taubin(number_of_iterations=rounds)
+    return _from_open3d(legacy)
+
+
+def decimated(mesh: Triangles, faces: int) -> Triangles:
+    """Quadric decimation (Garland & Heckbert 1997) to at most ``faces`` faces."""
+    if len(mesh.faces) <= faces:
+        return mesh
+    legacy = _to_open3d(mesh).simplify_quadric_decimation(target_number_of_triangles=faces)
+    legacy.remove_degenerate_triangles()
+    legacy.remove_duplicated_triangles()
+    legacy.remove_unreferenced_vertices()
+    return _from_open3d(legacy)
+
+
+def _to_open3d(mesh: Triangles):  # type: ignore[no-untyped-def]  # Open3D has no types
+    import open3d as o3d
+
+    return o3d.geometry.TriangleMesh(o3d.utility.Vector3dVector(mesh.vertices), o3d.utility.Vector3iVector(mesh.faces.astype(np.int32)))
+
+
+def _from_open3d(mesh) -> Triangles:  # type: ignore[no-untyped-def]
+    return Triangles(np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.triangles, dtype=np.int64))

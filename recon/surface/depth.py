@@ -1,0 +1,107 @@
+"""Depth pictures from a field, and which of their pixels the other views agree with."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from data.cameras import Cameras
+from data.progress import Progress
+from data.scene import Scene
+from recon.fields import RadianceField, image_rays, ray_to_z
+
+
+@dataclass(frozen=True)
+class DepthMaps:
+    """Depth along the optical axis for every camera; 0 where unknown."""
+
+    cameras: Cameras
+    depth: list[Float[ndarray, "h w"]]
+
+    def __len__(self) -> int:
+        return len(self.depth)
+
+
+def render_depths(field: RadianceField, scene: Scene, side: int, near: Float[ndarray, "n"]) -> Generator[Progress, None, DepthMaps]:
+    """Median depth of every view, shrunk to ``side`` pixels, inside the silhouettes if there are any.
+
+    Args:
+        near: distance at which each view's rays start, scene units.
+    """
+    cameras = scene.posed()
+    scale = np.minimum(1.0, side / cameras.sizes.max(1, keepdims=True))
+    cameras = cameras.resized(np.maximum(np.round(cameras.sizes * scale), 1).astype(np.int64))
+    low, high = field.bounds
+    maps = []
+    for i in range(len(cameras)):
+        yield Progress("depth", i / len(cameras), f"view {i + 1} of {len(cameras)}")
+        width, height = (int(v) for v in cameras.sizes[i])
+        rendered = field.render(image_rays(cameras, i, near=float(near[i])))
+        depth = (rendered.depth.reshape(height, width) * ray_to_z(cameras, i)).numpy()
+        pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
+        world = cameras.unproject(i, pixels, depth.reshape(-1).astype(np.float64)).reshape(height, width, 3)
+        kept = (depth > 0) & ((world >= low) & (world <= high)).all(-1)
+        mask = scene.mask(i)
+        if mask is not None:
+            kept &= cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA) > 0
+        maps.append(np.where(kept, depth, 0).astype(np.float32))
+    return DepthMaps(cameras, maps)
+
+
+def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6) -> DepthMaps:
+    """Keep a pixel if another view confirms its depth, and no more views see through it than confirm it.
+
+    Args:
+        tolerance: relative difference in depth that still agrees.
+        neighbours: views asked about each view, the nearest ones in angle.
+    """
+    cameras = maps.cameras
+    angle = np.arccos(np.clip(cameras.forwards @ cameras.forwards.T, -1, 1))
+    np.fill_diagonal(angle, np.inf)
+    filtered = []
+    for i, depth in enumerate(maps.depth):
+        rows, columns = np.nonzero(depth)
+        pixels = np.stack([columns, rows], axis=-1) + 0.5
+        world = cameras.unproject(i, pixels, depth[rows, columns].astype(np.float64))
+        others = np.argsort(angle[i])[: min(neighbours, len(cameras) - 1)]
+        agree, violate = votes(maps, others, world, tolerance)
+        good = (agree >= 1) & (agree >= violate)
+        out = np.zeros_like(depth)
+        out[rows[good], columns[good]] = depth[rows[good], columns[good]]
+        filtered.append(_without_specks(out))
+    return DepthMaps(cameras, filtered)
+
+
+def votes(
+    maps: DepthMaps, views: Int[ndarray, "k"], points: Float[ndarray, "p 3"], tolerance: float
+) -> tuple[Int[ndarray, "p"], Int[ndarray, "p"]]:
+    """How many of ``views`` see a surface at each point, and how many see through it to something behind."""
+    agree = np.zeros(len(points), dtype=np.int64)
+    violate = np.zeros(len(points), dtype=np.int64)
+    for j in views:
+        seen, inside = _sample(maps.cameras, int(j), maps.depth[int(j)], points)
+        z = maps.cameras.project(int(j), points)[1]
+        known = inside & (seen > 0)
+        agree += known & (np.abs(z - seen) < tolerance * z)
+        violate += known & (z < seen * (1 - 2 * tolerance))
+    return agree, violate
+
+
+def _sample(cameras: Cameras, view: int, depth: Float[ndarray, "h w"], points: Float[ndarray, "p 3"]) -> tuple[ndarray, Bool[ndarray, "p"]]:
+    pixels, z = cameras.project(view, points)
+    height, width = depth.shape
+    x, y = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
+    inside = (z > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    row = np.where(inside, y, 0).astype(np.int64)
+    column = np.where(inside, x, 0).astype(np.int64)
+    return np.where(inside, depth[row, column], 0.0), inside
+
+
+def _without_specks(depth: Float[ndarray, "h w"], smallest: int = 40) -> Float[ndarray, "h w"]:
+    """Islands of a few pixels are noise."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((depth > 0).astype(np.uint8), connectivity=8)
+    small = np.flatnonzero(stats[:count, cv2.CC_STAT_AREA] < smallest)
+    return np.where(np.isin(labels, small), 0, depth)

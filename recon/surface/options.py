@@ -1,0 +1,19 @@
+"""What can be set about meshing."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SurfaceOptions:
+    """How a mesh is made from a field."""
+
+    resolution: int = 256
+    """Voxels along the longest side of the subject; photos that show less detail lower it."""
+    depth_side: int = 480
+    """Longest side of the depth pictures that are fused."""
+    faces: int = 60_000
+    """Face budget after decimation."""
+    texture: int = 2048
+    """Side of the square texture, in texels."""
+    min_component: float = 0.03
+    """Pieces with less than this share of the largest piece's area are floaters."""
