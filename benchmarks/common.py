@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from recon.pipeline import Task, reconstruct
+from recon.options import Task
+from recon.pipeline import reconstruct
 
 
 def about_this_run() -> dict[str, Any]:

@@ -12,8 +12,7 @@ import trimesh
 
 from benchmarks.common import about_this_run, run_task
 from recon.metrics import surface_scores
-from recon.options import ReconstructOptions
-from recon.pipeline import Task
+from recon.options import ReconstructOptions, Task
 from recon.surface.asset import load_asset
 from recon.surface.raycast import Raycaster
 from recon.surface.triangles import Triangles

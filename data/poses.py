@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags
@@ -18,25 +18,10 @@ from PIL import ExifTags
 from data import images
 from data.cameras import focus_point, mean_up
 from data.errors import InputError
+from data.options import PoseOptions
 from data.progress import Progress
 from data.readers.colmap import read_model
 from data.scene import Dropped, Scene
-
-
-@dataclass(frozen=True)
-class PoseOptions:
-    """How structure from motion is run."""
-
-    matching: Literal["auto", "exhaustive", "sequential"] = "auto"
-    """Compare all pairs, or neighbours in time; auto: neighbours for videos and beyond 150 photos."""
-    features: int = 4096
-    """Most SIFT features a photo."""
-    max_side: int = 1600
-    """Photos are shrunk to this many pixels for feature detection."""
-    memory_mb: int = 0
-    """Memory limit of the child process; 0: none."""
-    timeout: float = 3600.0
-    """Seconds after which it is given up."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 import dataclasses
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
-from data.poses import PoseOptions
+from data.options import PoseOptions
 from recon.hashgrid.options import HashGridOptions
 from recon.surface.options import SurfaceOptions
 
@@ -78,3 +79,20 @@ _PRESETS: dict[Quality, _Preset] = {
     "standard": _Preset(960, 5000, 18, 128, 65_536, SurfaceOptions(resolution=256, depth_side=480, faces=60_000, texture=2048)),
     "high": _Preset(1600, 20_000, 19, 128, 131_072, SurfaceOptions(resolution=400, depth_side=800, faces=200_000, texture=4096)),
 }
+
+
+@dataclass(frozen=True)
+class Task:
+    """One reconstruction."""
+
+    photos: Path
+    """A folder of photos, a zip, a video or a posed data set."""
+    out: Path
+    """Folder for the result."""
+    options: ReconstructOptions = dataclasses.field(default_factory=ReconstructOptions)
+    hold_out: int = 0
+    """Hold out every so-manieth view (or the set's own test split) and score it; 0: use every photo."""
+    overwrite: bool = False
+    """Replace an earlier result in the output folder."""
+    resume: bool = False
+    """Continue an interrupted run in the output folder."""

@@ -6,7 +6,7 @@ import resource
 import shutil
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from recon import previews
 from recon.evaluation import HeldOutView, evaluate_views, render_view
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.training import HashGridTrainer
-from recon.options import ReconstructOptions
+from recon.options import Task
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean
 from recon.surface.depth import consistent, render_depths
@@ -43,23 +43,6 @@ _SHARES = {"read": 1, "poses": 12, "prepare": 3, "train": 60, "evaluate": 6, "de
 """Typical shares of the whole time, for the time left."""
 _OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.json", "points.ply", "images", "masks", "field",
         "previews", "turntable.mp4", "report.json", "report.html", "run.toml", ".work")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Task:
-    """One reconstruction."""
-
-    photos: Path
-    """A folder of photos, a zip, a video or a posed data set."""
-    out: Path
-    """Folder for the result."""
-    options: ReconstructOptions = ReconstructOptions()
-    hold_out: int = 0
-    """Hold out every so-manieth view (or the set's own test split) and score it; 0: use every photo."""
-    overwrite: bool = False
-    """Replace an earlier result in the output folder."""
-    resume: bool = False
-    """Continue an interrupted run in the output folder."""
 
 
 def overall(progress: Progress) -> float:

@@ -1,6 +1,6 @@
 """Pictures and a video of a finished mesh."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ def turntable(asset: Asset, cameras: Cameras, path: Path, frames: int = 60, size
     return path
 
 
-def write_video(path: Path, pictures: Generator[np.ndarray, None, None], frames: int, stage: str, fps: int = 20) -> Generator[Progress, None, None]:
+def write_video(path: Path, pictures: Iterator[np.ndarray], frames: int, stage: str, fps: int = 20) -> Generator[Progress, None, None]:
     """H.264 in MP4, to a temporary name first."""
     import imageio.v2 as imageio
 

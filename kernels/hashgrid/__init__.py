@@ -1,6 +1,4 @@
-"""Multi-resolution hash encoding (Müller et al. 2022, "Instant Neural Graphics Primitives")."""
+"""Multi-resolution hash encoding (Müller et al. 2022); `kernels.hashgrid.encoding.encode` is the entrance.
 
-from kernels.hashgrid.encoding import available_backends, encode
-from kernels.hashgrid.layout import HashGridLayout
-
-__all__ = ["HashGridLayout", "available_backends", "encode"]
+Import-light: option dataclasses reach the layout through here, and they must not cost the import of PyTorch.
+"""

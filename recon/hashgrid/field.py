@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from kernels.hashgrid import encode
+from kernels.hashgrid.encoding import encode
 from kernels.sampling import unit_coordinates
 from recon.hashgrid.options import FieldOptions
 

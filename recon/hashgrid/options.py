@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from kernels.hashgrid import HashGridLayout
+from kernels.hashgrid.layout import HashGridLayout
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class FieldOptions:
     """Base-2 logarithm of the entries of a hashed level."""
     base_resolution: int = 16
     """Cells a side of the coarsest level."""
-    finest_resolution: int = 2048
-    """Cells a side of the finest level."""
+    finest_resolution: int = 0
+    """Cells a side of the finest level; 0: half the size of a pixel at the subject."""
     width: int = 64
     """Neurons of the hidden layers."""
     geometry_features: int = 15

@@ -43,12 +43,13 @@ class HashGridTrainer:
         self.frame = choose_frame(scene)
         cell = (4.0 if self.frame.contracted else 2.0) / options.train.occupancy_side
         self.spacing = Spacing(
-            0.7 * cell, options.train.cone, options.train.samples_per_ray, 0.125, 0.25, self.frame.contracted
+            0.7 * cell, options.train.cone if self.frame.contracted else 0.0, options.train.samples_per_ray, 0.125, 0.25, self.frame.contracted
         )
         self.near_far = training_range(scene, self.frame)
         self.pixels = PixelSource.load(scene, self.near_far, self.device)
         transparent = scene.mask_meaning == "object"
-        self.field = HashGridField(options.field, self.frame.contracted, len(scene), transparent).to(self.device)
+        finest = options.field.finest_resolution or pixel_resolution(scene, self.frame)
+        self.field = HashGridField(replace(options.field, finest_resolution=finest), self.frame.contracted, len(scene), transparent).to(self.device)
         self.grid = OccupancyGrid(allowed_cells(scene, self.frame, options.train.occupancy_side).to(self.device), self.frame.contracted)
         self.moments = (torch.zeros_like(self.field.table.data), torch.zeros_like(self.field.table.data))
         if self.device.type == "cpu":
@@ -187,6 +188,18 @@ class HashGridTrainer:
                 state["state"].setdefault(int(i), {})[name] = value
         self.optimizer.load_state_dict(state)
         self.step, self.samples_per_ray = meta["step"], meta["samples_per_ray"]
+
+
+def pixel_resolution(scene: Scene, frame: Frame) -> int:
+    """Cells a side of a grid whose cells are half as large as a pixel's footprint at the subject.
+
+    Finer levels could only hold noise: no photo says anything about them.
+    """
+    cameras = scene.posed()
+    distance = np.linalg.norm(cameras.centers - np.array(frame.center), axis=1)
+    footprint = float(np.median(distance / cameras.intrinsics[:, 0, 0])) / frame.radius
+    extent = 4.0 if frame.contracted else 2.0
+    return int(np.clip(2 * extent / footprint, 128, 4096))
 
 
 def training_range(scene: Scene, frame: Frame) -> np.ndarray:

@@ -1,0 +1,270 @@
+"""The `lumigraph` command. Dataclasses are the options; the work runs in a `Job`."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from data.errors import Cancelled, InputError, OutputError
+from recon.options import ReconstructOptions, Task
+
+_OUT = tyro.conf.arg(aliases=["-o"])
+_FLAT = tyro.conf.arg(name="")
+
+
+@dataclass(frozen=True)
+class Common:
+    """Options of every command."""
+
+    json: bool = False
+    """Print the result as JSON on standard output, for other programs."""
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Photos to a textured mesh.
+
+    PHOTOS is a folder of photos, a zip, a video, or a posed data set (nerfstudio, instant-ngp, Blender, COLMAP, LLFF,
+    NeuS/DTU, Middlebury). Interrupt it with Ctrl-C and go on later with --resume.
+    """
+
+    photos: tyro.conf.Positional[Path]
+    """Folder, zip, video or data set."""
+    out: Annotated[Path, _OUT]
+    """Folder for the result."""
+    options: Annotated[ReconstructOptions, _FLAT] = field(default_factory=ReconstructOptions)
+    overwrite: bool = False
+    """Replace an earlier result in the output folder."""
+    resume: bool = False
+    """Continue an interrupted run in the output folder."""
+    common: Annotated[Common, _FLAT] = field(default_factory=Common)
+
+
+@dataclass(frozen=True)
+class Evaluate(Reconstruct):
+    """Reconstruct with some views held out, and score them: PSNR, SSIM, time, memory.
+
+    A data set's own test split is used where it has one.
+    """
+
+    hold_out: int = 8
+    """Hold out every so-manieth view, beginning with the first."""
+
+
+@dataclass(frozen=True)
+class Render:
+    """A video of a result, or stills from given cameras."""
+
+    result: tyro.conf.Positional[Path]
+    """Folder that `reconstruct` wrote."""
+    path: str = "orbit"
+    """orbit: a circle; swing: a loop near the photos; photos: the photos' own cameras; or a transforms.json with cameras."""
+    out: Annotated[Path | None, _OUT] = None
+    """File (.mp4) or folder (stills); beside the result if not given."""
+    what: Literal["mesh", "field"] = "mesh"
+    """mesh: the textured mesh, fast; field: the radiance field, slower and closer to the photos."""
+    frames: int = 90
+    """Frames of a video."""
+    width: int = 640
+    """Width of the pictures in pixels."""
+    height: int = 480
+    """Height of the pictures in pixels."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the field is evaluated."""
+    common: Annotated[Common, _FLAT] = field(default_factory=Common)
+
+
+@dataclass(frozen=True)
+class Export:
+    """The mesh of a result in another format, in the input's coordinates."""
+
+    result: tyro.conf.Positional[Path]
+    """Folder that `reconstruct` wrote."""
+    format: Literal["glb", "obj", "ply"] = "glb"
+    """glb and obj carry a texture, ply colours at its vertices."""
+    out: Annotated[Path | None, _OUT] = None
+    """File to write; mesh.FORMAT in the result's folder if not given."""
+    common: Annotated[Common, _FLAT] = field(default_factory=Common)
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The web app: drop photos, watch, turn the mesh around, download."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; others than your own machine are served only if you say so."""
+    port: int = 7860
+    """First port to try."""
+    projects: Path = Path("~/lumigraph-studio")
+    """Folder for uploads and results."""
+    open: bool = False
+    """Open the page in the browser."""
+    common: Annotated[Common, _FLAT] = field(default_factory=Common)
+
+
+_HELP = """usage: lumigraph COMMAND ...
+
+Photos to 3D, on your own machine.
+
+commands:
+  reconstruct PHOTOS -o OUT          photos, video, zip or a posed data set -> OUT/mesh.glb and a report
+  evaluate SCENE -o OUT              the same with views held out: PSNR, SSIM, time
+  render OUT --path orbit            a video, or stills from given cameras
+  export OUT --format glb|obj|ply    the mesh in another format
+  studio                             the web app
+
+`lumigraph COMMAND --help` shows the options of a command. Every command takes --config FILE.toml.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 success, 2 bad input, 1 a fault of ours, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    commands: dict[str, tuple[type, Callable[[Any], int]]] = {
+        "reconstruct": (Reconstruct, _reconstruct), "evaluate": (Evaluate, _reconstruct), "render": (Render, _render),
+        "export": (Export, _export), "studio": (Studio, _studio),
+    }  # fmt: skip
+    if not words or words[0] in {"-h", "--help"}:
+        print(_HELP, end="")
+        return 0 if words else 2
+    if words[0] == "--version":
+        from data import __version__
+
+        print(f"lumigraph {__version__}")
+        return 0
+    if words[0] not in commands:
+        import difflib
+
+        near = difflib.get_close_matches(words[0], commands, n=1)
+        print(f"lumigraph: there is no command '{words[0]}'{f'; did you mean {near[0]}?' if near else '.'} See lumigraph --help.", file=sys.stderr)
+        return 2
+    kind, run = commands[words[0]]
+    try:
+        rest, default = _with_config(kind, words[1:])
+        return run(tyro.cli(kind, prog=f"lumigraph {words[0]}", args=rest, default=default))
+    except (InputError, OutputError) as error:
+        print(f"lumigraph: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Cancelled):
+        return 130
+
+
+def _with_config(kind: type, words: list[str]) -> tuple[list[str], Any]:
+    """Take `--config FILE` out of the words and turn the file into defaults."""
+    if "--config" not in words:
+        return words, None
+    at = words.index("--config")
+    if at + 1 >= len(words):
+        raise InputError("--config needs the name of a TOML file. Add it.")
+    from app.config import from_json, read_toml
+
+    content = read_toml(Path(words[at + 1]))
+    missing = tyro.MISSING_NONPROP
+    wanted = {name: content.pop(name) for name in ("photos", "out", "result") if name in content}
+    if kind is Reconstruct:
+        content.pop("hold_out", None)
+    placeholders = {name: Path("") for name in ("photos", "out", "result") if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    loaded = from_json(kind, {**content, **{k: str(v) for k, v in placeholders.items()}}, words[at + 1])
+    given = {name: Path(wanted[name]) if name in wanted else missing for name in placeholders}
+    return words[:at] + words[at + 2 :], replace(loaded, **given)  # type: ignore[type-var]
+
+
+def _reconstruct(command: Reconstruct) -> int:
+    from app.config import to_json
+
+    hold_out = command.hold_out if isinstance(command, Evaluate) else 0
+    if isinstance(command, Evaluate) and hold_out < 2:
+        raise InputError(f"--hold-out {hold_out} leaves nothing to train on. Give 2 or more.")
+    task = Task(command.photos, command.out, command.options, hold_out, command.overwrite, command.resume)
+    try:
+        report = run_job("reconstruct", to_json(task), command.common.json)
+    except KeyboardInterrupt:
+        print(f"\nStopped. What is finished is kept in '{command.out}'; go on with the same command and --resume.", file=sys.stderr)
+        return 130
+    if not command.common.json:
+        mesh, quality = report["mesh"], report["quality"]
+        for warning in report["warnings"]:
+            print(f"note: {warning}", file=sys.stderr)
+        score = f"  held-out PSNR {quality['psnr']:.2f} dB, SSIM {quality['ssim']:.3f}\n" if quality["psnr"] is not None else ""
+        print(
+            f"{command.out / 'mesh.glb'}\n  {mesh['faces']} faces, texture {mesh['texture']} x {mesh['texture']}, "
+            f"{report['views']['used']} of {report['views']['given']} photos, {report['seconds']['total']:.0f} s\n{score}"
+            f"{command.out / 'report.html'}"
+        )
+    return 0
+
+
+def _render(command: Render) -> int:
+    from app.config import to_json
+
+    values = to_json(command)
+    values.pop("common")
+    result = run_job("render", values, command.common.json)
+    if not command.common.json:
+        print("\n".join(result["files"]))
+    return 0
+
+
+def _export(command: Export) -> int:
+    from recon.surface.asset import load_asset
+
+    if not (command.result / "mesh.glb").exists():
+        raise InputError(f"'{command.result}' holds no mesh.glb. Run `lumigraph reconstruct` first.")
+    asset = load_asset(command.result / "mesh.glb")
+    out = command.out or command.result / f"mesh.{command.format}"
+    if out.suffix != f".{command.format}":
+        out = out.with_suffix(f".{command.format}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    asset.write(out)
+    print(json.dumps({"files": [str(out)], **asset.statistics}) if command.common.json else out)
+    return 0
+
+
+def _studio(command: Studio) -> int:
+    from app.studio import launch
+
+    launch(command.host, command.port, command.projects.expanduser(), command.open)
+    return 0
+
+
+def run_job(kind: str, arguments: dict[str, Any], as_json: bool) -> dict[str, Any]:
+    """Run a job to its end with a progress bar (on a terminal) or a line a stage (elsewhere)."""
+    from app.jobs import Job
+
+    job = Job(kind, arguments)
+    if sys.stderr.isatty() and not as_json:
+        from rich.console import Console
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        with Bar(*columns, console=Console(stderr=True)) as bar:
+            line = bar.add_task("start", total=1.0)
+            for event in job.run():
+                bar.update(line, completed=event.overall, description=f"{event.stage:10s} {event.message[:40]:40s}")
+            bar.update(line, completed=1.0, description=f"{'done':51s}")
+    else:
+        stage = ""
+        for event in job.run():
+            if event.stage != stage and event.fraction >= 0 and not as_json:
+                stage = event.stage
+                print(f"{stage}: {event.message}", file=sys.stderr, flush=True)
+    assert job.result is not None
+    if as_json:
+        print(json.dumps(job.result))
+    return job.result
+
+
+def entry() -> None:
+    """The installed command."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

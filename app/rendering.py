@@ -1,0 +1,117 @@
+"""Videos and stills of a finished result."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from data.cameras import Cameras
+from data.errors import InputError
+from data.images import save_image
+from data.progress import Progress
+from data.readers.nerfstudio import read as read_transforms
+from recon.paths import surrounds, swing
+from recon.previews import turntable_cameras, write_video
+
+
+@dataclass(frozen=True)
+class RenderTask:
+    """See `lumigraph render --help`."""
+
+    result: Path
+    path: str = "orbit"
+    out: Path | None = None
+    what: Literal["mesh", "field"] = "mesh"
+    frames: int = 90
+    width: int = 640
+    height: int = 480
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+def render(task: RenderTask) -> Generator[Progress, None, dict[str, Any]]:
+    """Render along a path; the value names the files written.
+
+    Raises:
+        InputError: the folder holds no result, or the path is not known.
+    """
+    if not (task.result / "mesh.glb").exists() or not (task.result / "transforms.json").exists():
+        raise InputError(f"'{task.result}' holds no finished result. Run `lumigraph reconstruct` first.")
+    if task.width < 16 or task.height < 16 or task.frames < 1:
+        raise InputError("Width and height must be at least 16, frames at least 1. Give larger numbers.")
+    cameras, stills = _cameras(task)
+    pictures = _mesh_pictures(task, cameras) if task.what == "mesh" else _field_pictures(task, cameras)
+    if not stills:
+        out = task.out or task.result / f"{task.path}.mp4"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield from write_video(out, pictures, len(cameras), "render")
+        return {"files": [str(out)]}
+    folder = task.out or task.result / "renders"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for i, picture in enumerate(pictures):
+        files.append(str(folder / f"{i:04d}.png"))
+        save_image(Path(files[-1]), picture)
+        yield Progress("render", (i + 1) / len(cameras), f"picture {i + 1} of {len(cameras)}")
+    return {"files": files}
+
+
+def _cameras(task: RenderTask) -> tuple[Cameras, bool]:
+    """Cameras of the path, and whether they are stills."""
+    from recon.surface.asset import load_asset
+
+    photos = read_transforms(task.result).posed()
+    size = (task.width // 2 * 2, task.height // 2 * 2)
+    if task.path == "photos":
+        return photos, True
+    if task.path == "swing" or (task.path == "orbit" and task.what == "field" and not surrounds(photos)):
+        return swing(photos, task.frames, size), False
+    if task.path == "orbit":
+        return turntable_cameras(load_asset(task.result / "mesh.glb"), photos, task.frames, size), False
+    given = Path(task.path).expanduser()
+    if given.suffix == ".json" and given.is_file():
+        return _cameras_of_file(given), True
+    raise InputError(f"'{task.path}' is no path. Choose orbit, swing, photos or a transforms.json.")
+
+
+def _cameras_of_file(path: Path) -> Cameras:
+    """Cameras of a transforms.json whose pictures need not exist."""
+    from data.cameras import intrinsic_matrix, opengl_to_opencv
+    from data.readers.files import load_json
+
+    meta = load_json(path)
+    try:
+        values = [{**meta, **frame} for frame in meta["frames"]]
+        poses = opengl_to_opencv(np.array([v["transform_matrix"] for v in values], dtype=np.float64))
+        matrices = np.stack([intrinsic_matrix(v["fl_x"], v.get("fl_y", v["fl_x"]), v.get("cx", v["w"] / 2), v.get("cy", v["h"] / 2)) for v in values])
+        sizes = np.array([[int(v["w"]), int(v["h"])] for v in values])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"'{path.name}' lacks cameras ({error}). Each frame needs transform_matrix, fl_x, w and h.") from None
+    return Cameras.pinhole(matrices, poses, sizes).checked([str(i) for i in range(len(poses))], path.name)
+
+
+def _mesh_pictures(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:
+    from recon.surface.asset import load_asset
+    from recon.surface.raycast import Raycaster, render_mesh
+
+    asset = load_asset(task.result / "mesh.glb")
+    caster = Raycaster(asset.mesh)
+    for i in range(len(cameras)):
+        yield render_mesh(asset, cameras, i, caster=caster)
+
+
+def _field_pictures(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:
+    import torch
+
+    from recon.fields import image_rays
+    from recon.hashgrid.engine import HashGridRadianceField
+
+    device = "cuda" if task.device != "cpu" and torch.cuda.is_available() else "cpu"
+    if task.device == "cuda" and device == "cpu":
+        raise InputError("CUDA was asked for, but there is no GPU that PyTorch can use. Use --device cpu.")
+    field = HashGridRadianceField.load(task.result / "field", device)
+    for i in range(len(cameras)):
+        width, height = (int(v) for v in cameras.sizes[i])
+        rgb = field.render(image_rays(cameras, i, near=field.near)).rgb
+        yield (rgb.reshape(height, width, 3).numpy() * 255).round().astype(np.uint8)
