@@ -59,8 +59,8 @@ class RadianceField(Protocol):
         """Lower and upper corner of the region worth meshing, world coordinates."""
         ...
 
-    def render(self, rays: Rays) -> RenderedRays:
-        """Colour, depth and opacity along rays, in pieces that fit the memory."""
+    def render(self, rays: Rays, color: bool = True) -> RenderedRays:
+        """Colour (unless not wanted), depth and opacity along rays, in pieces that fit the memory."""
         ...
 
     def density(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:

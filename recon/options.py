@@ -33,6 +33,8 @@ class ReconstructOptions:
     """Longest side of the working photos in pixels; by quality if not given."""
     steps: int | None = None
     """Training steps; by quality if not given."""
+    stereo: bool = True
+    """Measure depth by stereo first; it guides training and completes the mesh."""
     turntable: bool = True
     """Write a short video that turns around the mesh."""
     poses: PoseOptions = dataclasses.field(default_factory=PoseOptions)
@@ -76,7 +78,7 @@ class _Preset:
 
 _PRESETS: dict[Quality, _Preset] = {
     "draft": _Preset(640, 1000, 17, 96, 65_536, SurfaceOptions(resolution=160, depth_side=320, faces=25_000, texture=1024)),
-    "standard": _Preset(960, 5000, 18, 128, 65_536, SurfaceOptions(resolution=256, depth_side=480, faces=60_000, texture=2048)),
+    "standard": _Preset(960, 3000, 18, 128, 65_536, SurfaceOptions(resolution=256, depth_side=480, faces=60_000, texture=2048)),
     "high": _Preset(1600, 20_000, 19, 128, 131_072, SurfaceOptions(resolution=400, depth_side=800, faces=200_000, texture=4096)),
 }
 

@@ -26,20 +26,22 @@ from data.readers.nerfstudio import read as read_transforms
 from data.scene import Dropped, Scene
 from data.writers import write_transforms
 from recon import previews
+from recon.depthmaps import DepthMaps
 from recon.evaluation import HeldOutView, evaluate_views, render_view
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.training import HashGridTrainer
 from recon.options import Task
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean
-from recon.surface.depth import consistent, render_depths
+from recon.surface.depth import completed, consistent, render_depths
 from recon.surface.fusion import fuse, voxel_size
+from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
 
 T = TypeVar("T")
 
-STAGES = ("read", "poses", "prepare", "train", "evaluate", "depth", "mesh", "texture", "previews", "turntable")
-_SHARES = {"read": 1, "poses": 12, "prepare": 3, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "previews": 1, "turntable": 4}
+STAGES = ("read", "poses", "prepare", "stereo", "train", "evaluate", "depth", "mesh", "texture", "previews", "turntable")
+_SHARES = {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "previews": 1, "turntable": 4}
 """Typical shares of the whole time, for the time left."""
 _OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.json", "points.ply", "images", "masks", "field",
         "previews", "turntable.mp4", "report.json", "report.html", "run.toml", ".work")  # fmt: skip
@@ -73,11 +75,14 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     findings += more
     working = yield from run.stage("prepare", run.prepared(scene))
     train, held_out = run.split(working)
-    field = yield from run.stage("train", run.trained(train))
+    maps = None
+    if task.options.stereo:
+        maps = yield from run.stage("stereo", run.matched(train))
+    field = yield from run.stage("train", run.trained(train, maps))
     scores: list[HeldOutView] = []
     if held_out is not None:
         scores = yield from run.stage("evaluate", evaluate_views(field, held_out, field.near, field.empty_background, task.out))
-    asset = yield from run.meshed(train, field)
+    asset = yield from run.meshed(train, field, maps)
     yield Progress("previews", 0.0, "pictures of the mesh")
     sides = yield from run.stage("previews", previews.four_sides(asset, train.posed(), task.out))
     if task.options.turntable:
@@ -166,7 +171,7 @@ class _Run:
 
     def finish(self) -> None:
         """Drop what only a resumed run would need."""
-        for name in ("train.safetensors", "poses/photos", "poses/database.db"):
+        for name in ("train.safetensors", "stereo.safetensors", "poses/photos", "poses/database.db"):
             path = self.work / name
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -248,13 +253,22 @@ class _Run:
         halves = working.hold_out(self.task.hold_out)
         return halves.select(halves.splits["train"]), halves.select(halves.splits["test"])
 
-    def trained(self, scene: Scene) -> Generator[Progress, None, HashGridRadianceField]:
+    def matched(self, scene: Scene) -> Generator[Progress, None, DepthMaps]:
+        """Depths by stereo that several views agree on."""
+        path = self.work / "stereo.safetensors"
+        if self.done("stereo") and path.exists():
+            return DepthMaps.load(path, scene.posed())
+        maps = consistent((yield from sweep_depths(scene, self.options.surface.depth_side, sweep_ranges(scene))))
+        maps.save(path)
+        return maps
+
+    def trained(self, scene: Scene, maps: DepthMaps | None) -> Generator[Progress, None, HashGridRadianceField]:
         """The trained field, from a checkpoint if there is one."""
         folder, checkpoint = self.task.out / "field", self.work / "train.safetensors"
         if self.done("train") and (folder / "field.json").exists():
             return HashGridRadianceField.load(folder, self.device)
         yield Progress("train", 0.0, "preparing to train")
-        trainer = HashGridTrainer(scene, self.options.hashgrid, self.device)
+        trainer = HashGridTrainer(scene, self.options.hashgrid, self.device, maps)
         if checkpoint.exists():
             trainer.load(checkpoint)
         settings = self.options.hashgrid.train
@@ -281,7 +295,7 @@ class _Run:
         save_image(self.task.out / "previews" / "training.png", (picture * 255).round().astype(np.uint8))
         return "previews/training.png"
 
-    def meshed(self, scene: Scene, field: HashGridRadianceField) -> Generator[Progress, None, Asset]:
+    def meshed(self, scene: Scene, field: HashGridRadianceField, stereo: DepthMaps | None) -> Generator[Progress, None, Asset]:
         """The textured mesh, written as GLB."""
         path = self.task.out / "mesh.glb"
         if self.done("texture") and path.exists():
@@ -292,7 +306,7 @@ class _Run:
 
         def surface() -> Generator[Progress, None, Any]:
             yield Progress("mesh", 0.0, "comparing depths")
-            agreed = consistent(maps)
+            agreed = consistent(maps if stereo is None else completed(stereo, maps))
             yield Progress("mesh", 0.4, "fusing")
             voxel = voxel_size(agreed, field.bounds, options)
             mesh = fuse(agreed, voxel)

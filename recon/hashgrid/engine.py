@@ -61,34 +61,35 @@ class HashGridRadianceField:
         return density.to(points.device)
 
     @torch.no_grad()
-    def render(self, rays: Rays) -> RenderedRays:
-        """Render in pieces of about ``chunk_samples`` samples."""
+    def render(self, rays: Rays, color: bool = True) -> RenderedRays:
+        """Render in pieces of about ``chunk_samples`` samples; without ``color``, depth and opacity alone (rgb is zero)."""
         parts, start, size = [], 0, 8192
         while start < len(rays):
             piece = rays[start : start + size].to(self.device)
-            rendered, samples = self._render_piece(piece)
+            rendered, samples = self._render_piece(piece, color)
             parts.append(rendered.cpu())
             start += size
             size = int(min(max(self.chunk_samples / max(samples / len(piece), 1.0), 2048), 65_536))
         return RenderedRays.join(parts)
 
-    def _render_piece(self, rays: Rays) -> tuple[RenderedRays, int]:
+    def _render_piece(self, rays: Rays, color: bool) -> tuple[RenderedRays, int]:
         origins, directions, near, far = self.frame.rays(rays)
         half = torch.full_like(near, 0.5)
         samples = sample_rays(origins, directions, near, far, half, self.guide, self.spacing)
         index = samples.ray_indices
         density, geometry = self.field.geometry(origins[index] + samples.positions[:, None] * directions[index])
         weights = render_weights(density * samples.lengths, samples.ray_offsets)
+        opacity = accumulate(weights, torch.ones_like(weights)[:, None], index, len(rays))[:, 0]
+        depth = median_depth(weights, samples, opacity) * self.frame.radius
+        if not color:
+            return RenderedRays(torch.zeros_like(directions), depth, opacity.clamp(0, 1)), len(weights)
         # Most samples are hidden or empty: only those that show are worth a colour.
         shown = weights > 1e-3
         rows = index[shown]
         encoded = spherical_harmonics(directions)
-        color = self.field.color(geometry[shown], encoded[rows])
-        rgb = accumulate(weights[shown], color, rows, len(rays))
-        opacity = accumulate(weights, torch.ones_like(weights)[:, None], index, len(rays))[:, 0]
+        rgb = accumulate(weights[shown], self.field.color(geometry[shown], encoded[rows]), rows, len(rays))
         behind = torch.tensor(self.background, device=rgb.device) if self.field.transparent else self.field.background(encoded)
         rgb = rgb + (1 - opacity)[:, None] * behind
-        depth = median_depth(weights, samples, opacity) * self.frame.radius
         return RenderedRays(rgb.clamp(0, 1), depth, opacity.clamp(0, 1)), len(weights)
 
     def save(self, folder: Path) -> None:

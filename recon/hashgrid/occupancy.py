@@ -31,7 +31,10 @@ class OccupancyGrid:
 
     @property
     def occupied(self) -> Bool[Tensor, "side side side"]:
-        return self.allowed & (self.density * self.cell_length > _OPAQUE)
+        """Cells worth sampling. While everything is nearly empty, emptiness is relative: the denser half stays."""
+        opacity = self.density * self.cell_length
+        typical = opacity[self.allowed].clamp(max=1.0).mean() if bool(self.allowed.any()) else opacity.new_zeros(())
+        return self.allowed & (opacity > torch.clamp(0.5 * typical, max=_OPAQUE))
 
     @property
     def sampling_density(self) -> Float[Tensor, "side side side"]:

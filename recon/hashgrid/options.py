@@ -46,6 +46,8 @@ class TrainOptions:
     """Of the two small networks."""
     distortion_weight: float = 2e-3
     """Weight of the distortion loss, which draws the weights of a ray together."""
+    depth_weight: float = 0.1
+    """Weight of the distance to the depth that stereo found, where it found one."""
     opacity_weight: float = 1e-3
     """Weight of the entropy of each ray's opacity: rays shall hit or miss."""
     occupancy_side: int = 128

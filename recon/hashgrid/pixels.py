@@ -10,7 +10,8 @@ from torch import Tensor
 
 from data.cameras import Cameras
 from data.scene import Scene
-from recon.fields import Rays, pixel_rays
+from recon.depthmaps import DepthMaps
+from recon.fields import Rays, pixel_rays, ray_to_z
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class PixelBatch:
     rgb: Float[Tensor, "rays 3"]
     inside: Bool[Tensor, "rays"]
     """Whether the pixel belongs to the subject (always true without silhouettes)."""
+    depth: Float[Tensor, "rays"]
+    """Distance along the ray at which stereo saw a surface, scene units; 0 where it did not."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,13 @@ class PixelSource:
     offsets: Int[Tensor, "views+1"]
     candidates: Int[Tensor, "chosen"]
     near_far: Float[Tensor, "views 2"]
+    depth: Float[Tensor, "pixels"] | None = None
+    """Distance along the ray to a surface seen by stereo, scene units; 0 where unknown."""
 
     @classmethod
-    def load(cls, scene: Scene, near_far: Float[np.ndarray, "n 2"], device: torch.device | str) -> "PixelSource":
+    def load(cls, scene: Scene, near_far: Float[np.ndarray, "n 2"], device: torch.device | str, maps: DepthMaps | None = None) -> "PixelSource":
         """Read every picture once. With silhouettes, only a band around them is kept; ignored pixels never are."""
-        colors, insides, useful, offsets = [], [], [], [0]
+        colors, insides, useful, depths, offsets = [], [], [], [], [0]
         for i in range(len(scene)):
             picture, mask = scene.image(i), scene.mask(i)
             height, width = picture.shape[:2]
@@ -54,6 +59,9 @@ class PixelSource:
             insides.append(inside.reshape(-1))
             useful.append(np.flatnonzero(wanted.reshape(-1)) + offsets[-1])
             offsets.append(offsets[-1] + height * width)
+            if maps is not None:
+                full = cv2.resize(maps.depth[i], (width, height), interpolation=cv2.INTER_NEAREST)
+                depths.append(torch.from_numpy(full) / ray_to_z(scene.posed(), i))
         return cls(
             scene.posed(),
             torch.from_numpy(np.concatenate(colors)).to(device),
@@ -61,6 +69,7 @@ class PixelSource:
             torch.tensor(offsets, device=device),
             torch.from_numpy(np.concatenate(useful)).to(device),
             torch.from_numpy(near_far).float().to(device),
+            torch.cat([d.reshape(-1) for d in depths]).to(device) if depths else None,
         )
 
     def draw(self, count: int, generator: torch.Generator) -> PixelBatch:
@@ -73,4 +82,5 @@ class PixelSource:
         pixels = torch.stack([within % width, within // width], dim=-1) + 0.5
         near, far = self.near_far[views].unbind(-1)
         rays = pixel_rays(self.cameras, views, pixels, near, far)
-        return PixelBatch(rays, views, self.rgb[chosen].float() / 255, self.inside[chosen])
+        depth = torch.zeros(count, device=device) if self.depth is None else self.depth[chosen]
+        return PixelBatch(rays, views, self.rgb[chosen].float() / 255, self.inside[chosen], depth)

@@ -15,6 +15,7 @@ from data.scene import Scene
 from kernels.compositing import accumulate, distortion, render_weights
 from kernels.hashgrid.adam import adam_touched
 from kernels.sampling import Spacing, sample_rays
+from recon.depthmaps import DepthMaps
 from recon.frame import Frame, choose_frame
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.field import HashGridField, spherical_harmonics
@@ -29,10 +30,11 @@ _GRID_EVERY = 16
 class HashGridTrainer:
     """Owns the field, its optimiser and its random numbers; `train` advances them."""
 
-    def __init__(self, scene: Scene, options: HashGridOptions, device: torch.device | str = "cpu") -> None:
+    def __init__(self, scene: Scene, options: HashGridOptions, device: torch.device | str = "cpu", maps: DepthMaps | None = None) -> None:
         """
         Args:
             scene: posed pinhole views (see `data.prepare`), with sparse points or masks if there are any.
+            maps: depths that stereo found, one picture a view (see `recon.surface.stereo`).
         """
         if len(scene) < 2:
             raise InputError(f"Training needs at least 2 posed photos, not {len(scene)}. Add photos.")
@@ -46,7 +48,7 @@ class HashGridTrainer:
             0.7 * cell, options.train.cone if self.frame.contracted else 0.0, options.train.samples_per_ray, 0.125, 0.25, self.frame.contracted
         )
         self.near_far = training_range(scene, self.frame)
-        self.pixels = PixelSource.load(scene, self.near_far, self.device)
+        self.pixels = PixelSource.load(scene, self.near_far, self.device, maps)
         transparent = scene.mask_meaning == "object"
         finest = options.field.finest_resolution or pixel_resolution(scene, self.frame)
         self.field = HashGridField(replace(options.field, finest_resolution=finest), self.frame.contracted, len(scene), transparent).to(self.device)
@@ -57,6 +59,8 @@ class HashGridTrainer:
         networks = [p for name, p in self.field.named_parameters() if name != "table" and p.requires_grad]
         self.optimizer = torch.optim.Adam(networks, lr=options.train.network_learning_rate, betas=(0.9, 0.99), eps=1e-15)
         self.step = 0
+        self.guide: Tensor | None = None
+        """What rays are sampled by; follows the grid every few steps."""
         self.samples_per_ray = float(options.train.samples_per_ray)
         self.subject_box = subject_box(scene, self.frame)
 
@@ -89,7 +93,9 @@ class HashGridTrainer:
         settings, count = self.options.train, len(batch.rays)
         origins, directions, near, far = self.frame.rays(batch.rays)
         jitter = torch.rand(count, generator=self.generator, device=self.device)
-        samples = sample_rays(origins, directions, near, far, jitter, self.grid.sampling_density, self.spacing)
+        if self.step % 4 == 0 or self.guide is None:
+            self.guide = self.grid.sampling_density
+        samples = sample_rays(origins, directions, near, far, jitter, self.guide, self.spacing)
         index, middle, lengths = samples.ray_indices, samples.positions, samples.lengths
         points = origins[index] + middle[:, None] * directions[index]
         density, geometry = self.field.geometry(points)
@@ -114,6 +120,13 @@ class HashGridTrainer:
             near_t = 1 / (1 + middle)  # in disparity, so that what is far does not dominate
             spread = distortion(weights, 1 - near_t, lengths * near_t**2, samples.ray_offsets)
             loss = loss + settings.distortion_weight * spread.mean()
+        if settings.depth_weight > 0 and self.pixels.depth is not None:
+            known = batch.depth > 0
+            wanted = (batch.depth / self.frame.radius).clamp(min=1e-6)
+            # The mean distance alone could be met by fog on both sides; the mean deviation cannot.
+            deviation = ((middle - wanted[index]) / wanted[index]).abs().clamp(max=0.5)
+            off = accumulate(weights, deviation[:, None], index, count)[:, 0] + 0.5 * (1 - opacity)
+            loss = loss + settings.depth_weight * (off * known).mean()
         if settings.opacity_weight > 0 and self.field.transparent:
             clamped = opacity.clamp(1e-4, 1 - 1e-4)
             entropy = -(clamped * clamped.log() + (1 - clamped) * (1 - clamped).log())

@@ -5,7 +5,8 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from data.errors import InputError
-from recon.surface.depth import DepthMaps, votes
+from recon.depthmaps import DepthMaps
+from recon.surface.depth import votes
 from recon.surface.options import SurfaceOptions
 from recon.surface.triangles import Triangles
 

@@ -1,7 +1,6 @@
 """Depth pictures from a field, and which of their pixels the other views agree with."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,18 +10,8 @@ from numpy import ndarray
 from data.cameras import Cameras
 from data.progress import Progress
 from data.scene import Scene
+from recon.depthmaps import DepthMaps
 from recon.fields import RadianceField, image_rays, ray_to_z
-
-
-@dataclass(frozen=True)
-class DepthMaps:
-    """Depth along the optical axis for every camera; 0 where unknown."""
-
-    cameras: Cameras
-    depth: list[Float[ndarray, "h w"]]
-
-    def __len__(self) -> int:
-        return len(self.depth)
 
 
 def render_depths(field: RadianceField, scene: Scene, side: int, near: Float[ndarray, "n"]) -> Generator[Progress, None, DepthMaps]:
@@ -39,7 +28,7 @@ def render_depths(field: RadianceField, scene: Scene, side: int, near: Float[nda
     for i in range(len(cameras)):
         yield Progress("depth", i / len(cameras), f"view {i + 1} of {len(cameras)}")
         width, height = (int(v) for v in cameras.sizes[i])
-        rendered = field.render(image_rays(cameras, i, near=float(near[i])))
+        rendered = field.render(image_rays(cameras, i, near=float(near[i])), color=False)
         depth = (rendered.depth.reshape(height, width) * ray_to_z(cameras, i)).numpy()
         pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
         world = cameras.unproject(i, pixels, depth.reshape(-1).astype(np.float64)).reshape(height, width, 3)
@@ -73,6 +62,15 @@ def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6) ->
         out[rows[good], columns[good]] = depth[rows[good], columns[good]]
         filtered.append(_without_specks(out))
     return DepthMaps(cameras, filtered)
+
+
+def completed(first: DepthMaps, second: DepthMaps) -> DepthMaps:
+    """Where ``first`` knows nothing, what ``second`` says (resized to it): stereo completed by the field."""
+    maps = []
+    for a, b in zip(first.depth, second.depth, strict=True):
+        fill = cv2.resize(b, a.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        maps.append(np.where(a > 0, a, fill))
+    return DepthMaps(first.cameras, maps)
 
 
 def votes(

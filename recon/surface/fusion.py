@@ -5,7 +5,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from data.errors import InputError
-from recon.surface.depth import DepthMaps
+from recon.depthmaps import DepthMaps
 from recon.surface.options import SurfaceOptions
 from recon.surface.triangles import Triangles
 

@@ -1,0 +1,94 @@
+"""The CPU hash encoding against its PyTorch twin, in values and gradients."""
+
+import pytest
+import torch
+
+from kernels.hashgrid.adam import adam_touched, adam_touched_reference
+from kernels.hashgrid.encoding import encode
+from kernels.hashgrid.layout import HashGridLayout
+from kernels.hashgrid.reference import encode_reference
+
+LAYOUTS = [
+    HashGridLayout(levels=5, features=f, log2_table_size=t, base_resolution=4, finest_resolution=64)
+    for f, t in ((1, 10), (2, 10), (4, 12), (3, 18))
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_values_and_gradients_equal_the_twin(layout: HashGridLayout) -> None:
+    torch.manual_seed(0)
+    points = (torch.rand(777, 3) * 1.2 - 0.1).requires_grad_()  # some outside, which are clamped
+    table = torch.randn(layout.entries, layout.features).requires_grad_()
+    direction = torch.randn(777, layout.output_features)
+    results = []
+    for backend in ("cpu", "reference"):
+        out = encode(points, table, layout, backend)
+        results.append((out.detach(), *torch.autograd.grad((out * direction).sum(), (points, table))))
+    for fast, plain in zip(*results, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-4, atol=2e-4)
+
+
+def test_the_twins_gradient_is_the_true_one() -> None:
+    layout = HashGridLayout(levels=2, features=2, log2_table_size=6, base_resolution=2, finest_resolution=5)
+    table = torch.randn(layout.entries, 2, dtype=torch.float64, requires_grad=True)
+    points = (torch.rand(6, 3, dtype=torch.float64) * 0.9 + 0.05).requires_grad_()
+    assert torch.autograd.gradcheck(lambda p, t: encode_reference(p, t, layout), (points, table))
+
+
+def test_constant_table_encodes_to_that_constant() -> None:
+    layout = LAYOUTS[1]
+    out = encode(torch.rand(100, 3), torch.full((layout.entries, 2), 3.5), layout)
+    torch.testing.assert_close(out, torch.full_like(out, 3.5))
+
+
+def test_dense_levels_reproduce_linear_functions() -> None:
+    layout = HashGridLayout(levels=1, features=1, log2_table_size=12, base_resolution=8, finest_resolution=8)
+    index = torch.arange(9**3)
+    vertices = torch.stack([index % 9, (index // 9) % 9, index // 81], -1) / 8
+    points = torch.rand(500, 3)
+    coefficients = torch.tensor([1.0, -2.0, 0.5])
+    table = (vertices @ coefficients)[:, None].contiguous()
+    torch.testing.assert_close(encode(points, table, layout)[:, 0], points @ coefficients, atol=1e-5, rtol=1e-5)
+
+
+def test_gradient_buffer_receives_what_autograd_would() -> None:
+    layout = LAYOUTS[1]
+    points, table = torch.rand(300, 3), torch.randn(layout.entries, 2).requires_grad_()
+    encode(points, table, layout).square().sum().backward()
+    buffer = torch.zeros_like(table)
+    expected, table.grad = table.grad, None
+    encode(points, table, layout, grad_buffer=buffer).square().sum().backward()
+    assert table.grad is None
+    assert expected is not None
+    torch.testing.assert_close(buffer, expected)
+
+
+def test_adam_moves_only_touched_entries_and_equals_the_twin() -> None:
+    torch.manual_seed(1)
+    tables = [torch.randn(1000, 2)] * 2
+    tables = [t.clone() for t in tables]
+    start = tables[0].clone()
+    moments = [(torch.zeros(1000, 2), torch.zeros(1000, 2)) for _ in range(2)]
+    touched = torch.rand(1000, 2) > 0.5
+    for step in (1, 2, 3):
+        grad = torch.randn(1000, 2) * touched
+        for run, table, moment in zip((adam_touched, adam_touched_reference), tables, moments, strict=True):
+            g = grad.clone()
+            run(table, g, moment, step, 1e-2)
+            assert not g.any()
+    torch.testing.assert_close(tables[0], tables[1])
+    assert torch.equal(tables[0][~touched], start[~touched])
+    assert (tables[0][touched] != start[touched]).all()
+
+
+@pytest.mark.parametrize(
+    "values", [{"levels": 0}, {"log2_table_size": 40}, {"base_resolution": 64, "finest_resolution": 16}, {"features": 0}], ids=str
+)
+def test_impossible_layouts_are_refused(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must|needs"):
+        HashGridLayout(**values)
+
+
+def test_wrong_table_is_refused_with_both_shapes() -> None:
+    with pytest.raises(ValueError, match="needs"):
+        encode(torch.rand(3, 3), torch.rand(7, 2), LAYOUTS[1])

@@ -1,0 +1,185 @@
+"""From exact depths of a sphere to a textured mesh: the sphere comes back, with its pattern, in every format."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from data.prepare import prepare
+from data.readers import read_scene
+from data.scene import Scene
+from recon.depthmaps import DepthMaps
+from recon.metrics import psnr, ssim, surface_scores
+from recon.surface.asset import Asset, load_asset
+from recon.surface.cleaning import clean, decimated, face_components, without_small_pieces
+from recon.surface.depth import completed, consistent
+from recon.surface.fusion import fuse, voxel_size
+from recon.surface.options import SurfaceOptions
+from recon.surface.raycast import Raycaster, render_mesh
+from recon.surface.stereo import sweep_depths, sweep_ranges
+from recon.surface.texture import bake
+from recon.surface.triangles import Triangles
+from tests.conftest import drain, ring_of_cameras, sphere_picture, write_sphere_scene
+
+OPTIONS = SurfaceOptions(resolution=64, depth_side=128, faces=4000, texture=256)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Scene:
+    folder = tmp_path_factory.mktemp("sphere")
+    write_sphere_scene(folder / "in", views=12, size=128)
+    return drain(prepare(read_scene(folder / "in"), folder / "work", 128))
+
+
+@pytest.fixture(scope="module")
+def maps(scene: Scene) -> DepthMaps:
+    return DepthMaps(scene.posed(), [sphere_picture(scene.posed(), i)[2] for i in range(len(scene))])
+
+
+@pytest.fixture(scope="module")
+def mesh(maps: DepthMaps) -> Triangles:
+    box = np.array([[-1.2] * 3, [1.2] * 3])
+    return clean(fuse(maps, voxel_size(maps, box, OPTIONS)), maps, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def asset(mesh: Triangles, scene: Scene) -> Asset:
+    return drain(bake(mesh, scene, OPTIONS.texture))
+
+
+def test_fusion_returns_the_sphere(mesh: Triangles) -> None:
+    radius = np.linalg.norm(mesh.vertices, axis=1)
+    assert np.median(np.abs(radius - 1)) < 0.01
+    assert len(mesh.faces) <= OPTIONS.faces
+    outward = (mesh.vertex_normals * mesh.vertices).sum(1)
+    assert (outward > 0).mean() > 0.98
+
+
+def test_a_distant_world_keeps_its_coordinates(maps: DepthMaps) -> None:
+    shift = np.array([400_000.0, 5_000_000.0, 300.0])
+    move = np.eye(4)
+    move[:3, 3] = shift
+    far = DepthMaps(maps.cameras.moved(move), maps.depth)
+    moved = fuse(far, 0.04)
+    assert np.median(np.abs(np.linalg.norm(moved.vertices - shift, axis=1) - 1)) < 0.01
+
+
+def test_inconsistent_depths_are_dropped_and_consistent_ones_kept(maps: DepthMaps) -> None:
+    kept = consistent(maps, tolerance=0.02)
+    assert sum((d > 0).sum() for d in kept.depth) > 0.8 * sum((d > 0).sum() for d in maps.depth)
+    wrong = DepthMaps(maps.cameras, [np.where(d > 0, d * 0.7, 0) if i == 3 else d for i, d in enumerate(maps.depth)])
+    assert (consistent(wrong).depth[3] > 0).mean() < 0.05
+
+
+def test_completion_prefers_the_first(maps: DepthMaps) -> None:
+    holes = DepthMaps(maps.cameras, [np.where(np.arange(d.shape[1]) < 60, d, 0) for d in maps.depth])
+    other = DepthMaps(maps.cameras, [d + 1 for d in maps.depth])
+    out = completed(holes, other).depth[0]
+    np.testing.assert_array_equal(out[:, :60][maps.depth[0][:, :60] > 0], maps.depth[0][:, :60][maps.depth[0][:, :60] > 0])
+    np.testing.assert_array_equal(out[:, 60:], other.depth[0][:, 60:])
+
+
+def test_stereo_finds_the_spheres_depth(scene: Scene, maps: DepthMaps) -> None:
+    found = consistent(drain(sweep_depths(scene, 128, sweep_ranges(scene))), tolerance=0.02)
+    errors = np.concatenate([
+        np.abs(d - t)[(d > 0) & (t > 0)] / t[(d > 0) & (t > 0)] for d, t in zip(found.depth, maps.depth, strict=True)
+    ])  # fmt: skip
+    assert np.median(errors) < 0.01
+    assert len(errors) > 0.3 * sum((t > 0).sum() for t in maps.depth)
+
+
+def test_small_pieces_go_and_large_ones_stay() -> None:
+    big, small = trimesh.creation.icosphere(radius=1.0), trimesh.creation.icosphere(subdivisions=1, radius=0.05)
+    small.apply_translation([3, 0, 0])
+    both = trimesh.util.concatenate([big, small])
+    mesh = Triangles(np.asarray(both.vertices), np.asarray(both.faces))
+    assert face_components(mesh).max() == 1
+    kept = without_small_pieces(mesh, 0.03)
+    assert len(kept.faces) == len(big.faces)
+    assert len(decimated(kept, 100).faces) <= 100
+
+
+def test_the_texture_shows_the_photos(asset: Asset, scene: Scene) -> None:
+    """Rendered from a photo's camera, the mesh looks like that photo."""
+    for view in (0, 5):
+        picture = render_mesh(asset, scene.posed(), view) / 255
+        truth, mask, _ = sphere_picture(scene.posed(), view)
+        inner = np.zeros_like(mask)
+        inner[3:-3, 3:-3] = mask[6:, 3:-3] & mask[:-6, 3:-3] & mask[3:-3, 6:] & mask[3:-3, :-6]
+        assert psnr(picture, truth / 255, inner) > 28
+
+
+def test_no_texel_is_black_and_exposure_leaves_no_seam(mesh: Triangles, scene: Scene, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from data.images import save_image
+
+    paths = []
+    for i in range(len(scene)):
+        paths.append(tmp_path / f"{i}.png")
+        save_image(paths[-1], np.full((128, 128, 3), 120 + 30 * (i % 2), np.uint8))  # two exposures of a grey ball
+    baked = drain(bake(mesh, replace(scene, image_paths=tuple(paths)), 256))
+    assert baked.texture.min() >= 119
+    step = np.abs(np.diff(baked.texture[..., 0].astype(int), axis=1))
+    assert np.percentile(step, 99) <= 12  # hard seams would be steps of 30
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply"])
+def test_files_open_elsewhere_with_axes_as_promised(asset: Asset, tmp_path: Path, suffix: str) -> None:
+    path = asset.write(tmp_path / f"mesh{suffix}")
+    loaded = trimesh.load(path, process=False)
+    vertices = np.concatenate([g.vertices for g in loaded.geometry.values()]) if hasattr(loaded, "geometry") else loaded.vertices
+    expected = asset.mesh.vertices
+    if suffix != ".ply":
+        expected = np.stack([expected[:, 0], expected[:, 2], -expected[:, 1]], 1)
+    np.testing.assert_allclose(np.ptp(vertices, axis=0), np.ptp(expected, axis=0), atol=1e-4)
+    np.testing.assert_allclose(vertices.min(0), expected.min(0), atol=1e-4)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_glb_round_trip_keeps_surface_and_picture(asset: Asset, tmp_path: Path) -> None:
+    again = load_asset(asset.write(tmp_path / "mesh.glb"))
+    assert again.statistics["faces"] == asset.statistics["faces"]
+    assert again.statistics["components"] == asset.statistics["components"]
+    view = ring_of_cameras(3, 96)
+    difference = np.abs(render_mesh(again, view, 1).astype(int) - render_mesh(asset, view, 1).astype(int))
+    assert np.percentile(difference, 99) <= 3
+
+
+def test_glb_material_is_matte_and_double_sided(asset: Asset, tmp_path: Path) -> None:
+    import json
+
+    content = asset.write(tmp_path / "mesh.glb").read_bytes()
+    header = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+    material = header["materials"][0]
+    assert material["doubleSided"] is True
+    assert material["pbrMetallicRoughness"]["metallicFactor"] == 0
+    assert material["pbrMetallicRoughness"]["roughnessFactor"] == 1
+    assert "NORMAL" in header["meshes"][0]["primitives"][0]["attributes"]
+
+
+def test_rays_meet_a_sphere_where_they_should() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=5)
+    caster = Raycaster(Triangles(np.asarray(ball.vertices) + 1000.0, np.asarray(ball.faces)))
+    hits = caster.cast(np.array([[1000.0, 1000, 1003], [1000, 1000, 1003]]), np.array([[0.0, 0, -1], [0, 0, 1]]))
+    assert hits.distance[0] == pytest.approx(2, abs=2e-3)
+    assert hits.face[1] == -1
+    eye = np.array([1000.0, 1000.0, 1005.0])
+    assert caster.visible(np.array([[1000.0, 1000, 1001], [1000, 1000, 999]]), eye, 1e-3).tolist() == [True, False]
+
+
+def test_scores_of_a_surface_against_itself_and_a_shifted_one() -> None:
+    points = np.random.default_rng(0).normal(size=(3000, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    assert surface_scores(points, points, None, 0.01)["f_score"] == 1
+    assert surface_scores(points + [0.5, 0, 0], points, None, 0.01)["f_score"] < 0.2
+    assert surface_scores(points[:0], points, None, 0.01)["f_score"] == 0
+
+
+def test_picture_metrics() -> None:
+    image = np.random.default_rng(0).random((40, 40, 3))
+    assert psnr(image, image) == 100
+    assert ssim(image, image) == pytest.approx(1)
+    assert psnr(np.zeros((4, 4, 3)), np.full((4, 4, 3), 0.1)) == pytest.approx(20)
+    assert ssim(image, 1 - image) < 0.2

@@ -1,0 +1,102 @@
+"""The hash-grid engine: it learns, resumes exactly, and forgets nothing when saved."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.errors import InputError
+from data.prepare import prepare
+from data.readers import read_scene
+from data.scene import Scene
+from recon.fields import RadianceField, image_rays
+from recon.frame import choose_frame, inside_hull
+from recon.hashgrid.engine import HashGridRadianceField
+from recon.hashgrid.options import FieldOptions, HashGridOptions, TrainOptions
+from recon.hashgrid.training import HashGridTrainer
+from tests.conftest import drain, sphere_picture
+
+TINY = HashGridOptions(
+    FieldOptions(levels=4, log2_table_size=13, width=16), TrainOptions(steps=60, samples_per_step=8192, samples_per_ray=16, occupancy_side=32)
+)
+
+
+@pytest.fixture
+def scene(sphere_scene: Path, tmp_path: Path) -> Scene:
+    return drain(prepare(read_scene(sphere_scene), tmp_path / "work", 64))
+
+
+def state(trainer: HashGridTrainer) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in trainer.field.state_dict().items()} | {"grid": trainer.grid.density.clone()}
+
+
+def test_resuming_gives_the_same_bits_as_not_stopping(scene: Scene, tmp_path: Path) -> None:
+    whole = HashGridTrainer(scene, TINY)
+    drain(whole.train())
+    first = HashGridTrainer(scene, TINY)
+    steps = first.train()
+    for _ in range(25):
+        next(steps)
+    steps.close()
+    first.save(tmp_path / "checkpoint.safetensors")
+    second = HashGridTrainer(scene, TINY)
+    second.load(tmp_path / "checkpoint.safetensors")
+    assert second.step == 25
+    drain(second.train())
+    for name, value in state(whole).items():
+        assert torch.equal(value, state(second)[name]), name
+
+
+def test_checkpoints_of_other_options_or_damaged_ones_are_refused(scene: Scene, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    HashGridTrainer(scene, TINY).save(path)
+    other = HashGridTrainer(scene, replace(TINY, train=replace(TINY.train, steps=61)))
+    with pytest.raises(InputError, match="other options"):
+        other.load(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged"):
+        HashGridTrainer(scene, TINY).load(path)
+
+
+@pytest.mark.slow
+def test_it_learns_the_sphere_and_its_depth(scene: Scene, tmp_path: Path) -> None:
+    options = replace(TINY, train=replace(TINY.train, steps=500, occupancy_side=48))
+    trainer = HashGridTrainer(scene, options)
+    drain(trainer.train())
+    field = trainer.radiance_field()
+    assert isinstance(field, RadianceField)
+    rendered = field.render(image_rays(scene.posed(), 0, near=field.near))
+    picture, mask, z = sphere_picture(scene.posed(), 0)
+    truth = np.where(mask[..., None], picture / 255, 1.0)
+    mse = np.mean((rendered.rgb.reshape(48, 48, 3).numpy() - truth) ** 2)
+    assert -10 * np.log10(mse) > 20
+    inner = np.linalg.norm(np.stack(np.meshgrid(*[np.arange(48) - 23.5] * 2), -1), axis=-1) < 10
+    distance = rendered.depth.reshape(48, 48).numpy()[inner]
+    from recon.fields import ray_to_z
+
+    relative = np.abs(distance * ray_to_z(scene.posed(), 0).numpy()[inner] - z[inner]) / z[inner]
+    assert np.median(relative) < 0.05
+
+    field.save(tmp_path / "field")
+    again = HashGridRadianceField.load(tmp_path / "field")
+    torch.testing.assert_close(again.render(image_rays(scene.posed(), 1)).rgb, field.render(image_rays(scene.posed(), 1)).rgb)
+    points = torch.rand(50, 3) * 2 - 1
+    torch.testing.assert_close(again.density(points), field.density(points))
+
+
+def test_the_hull_of_silhouettes_holds_the_sphere_and_little_else(scene: Scene) -> None:
+    frame = choose_frame(scene)
+    assert not frame.contracted
+    assert frame.radius == pytest.approx(1.1, abs=0.25)
+    random = np.random.default_rng(0).uniform(-2, 2, (4000, 3))
+    kept = inside_hull(scene.posed(), [scene.mask(i) for i in range(len(scene))], random)
+    radius = np.linalg.norm(random, axis=1)
+    assert kept[radius < 0.93].all()
+    assert not kept[radius > 1.6].any()
+
+
+def test_one_photo_cannot_be_trained_on(scene: Scene) -> None:
+    with pytest.raises(InputError, match="at least 2"):
+        HashGridTrainer(scene.select([0]), TINY)
