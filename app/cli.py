@@ -169,9 +169,9 @@ def _with_config(kind: type, words: list[str]) -> tuple[list[str], Any]:
     if kind is Reconstruct:
         content.pop("hold_out", None)
     placeholders = {name: Path("") for name in ("photos", "out", "result") if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
-    loaded = from_json(kind, {**content, **{k: str(v) for k, v in placeholders.items()}}, words[at + 1])
+    loaded: Any = from_json(kind, {**content, **{k: str(v) for k, v in placeholders.items()}}, words[at + 1])
     given = {name: Path(wanted[name]) if name in wanted else missing for name in placeholders}
-    return words[:at] + words[at + 2 :], replace(loaded, **given)  # type: ignore[type-var]
+    return words[:at] + words[at + 2 :], replace(loaded, **given)
 
 
 def _reconstruct(command: Reconstruct) -> int:

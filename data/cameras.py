@@ -88,8 +88,9 @@ class Cameras:
         sizes: Int[ndarray, "n 2"],
     ) -> Self:
         """Cameras without lens distortion."""
-        n = len(intrinsics)
-        return cls(intrinsics, camera_to_world, sizes, np.zeros((n, 8)), ("pinhole",) * n)
+        pinhole: Lens = "pinhole"
+        lenses = (pinhole,) * len(intrinsics)
+        return cls(intrinsics, camera_to_world, sizes, np.zeros((len(intrinsics), 8)), lenses)
 
     def __len__(self) -> int:
         return len(self.intrinsics)

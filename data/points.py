@@ -32,7 +32,7 @@ def triangulate(scene: Scene) -> Triangulation:
     pictures = [_shrink(scene.image(i)) for i in range(len(scene))]
     sizes = np.array([[p.shape[1], p.shape[0]] for p in pictures])
     cameras = cameras.resized(sizes)
-    sift = cv2.SIFT_create(_FEATURES)
+    sift = cv2.SIFT.create(_FEATURES)
     masks = [scene.mask(i) for i in range(len(scene))]
     features = []
     for picture, mask in zip(pictures, masks, strict=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,8 @@ def write_video(path: Path, pictures: Iterator[np.ndarray], frames: int, stage: 
     import imageio.v2 as imageio
 
     partial = path.with_name(f".{path.stem}.part.mp4")
-    with imageio.get_writer(partial, fps=fps, codec="libx264", quality=7, macro_block_size=2, ffmpeg_log_level="error") as writer:
+    writer: Any = imageio.get_writer(partial, fps=fps, codec="libx264", quality=7, macro_block_size=2, ffmpeg_log_level="error")
+    with writer:
         for i, picture in enumerate(pictures):
             writer.append_data(picture)
             yield Progress(stage, (i + 1) / frames, f"frame {i + 1} of {frames}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.images import is_image
-from data.readers import archive, blender, colmap, llff, middlebury, neus, nerfstudio, photos, video
+from data.readers import archive, blender, colmap, llff, middlebury, nerfstudio, neus, photos, video
 from data.scene import Scene
 
 _FOLDER_READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Scene]], ...] = (

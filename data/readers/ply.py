@@ -1,6 +1,7 @@
 """PLY point clouds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ def read_points(path: Path) -> SparsePoints:
     import trimesh
 
     try:
-        cloud = trimesh.load(path, process=False)
+        cloud: Any = trimesh.load(path, process=False)
         xyz = np.asarray(cloud.vertices, dtype=np.float64)
     except Exception as error:  # trimesh raises many kinds for a damaged file
         raise InputError(f"'{path.name}' is not a PLY file that can be read ({error}). Export it again.") from None

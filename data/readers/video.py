@@ -30,7 +30,8 @@ def read(path: Path, folder: Path, frames: int = DEFAULT_FRAMES) -> Scene:
         raise InputError(f"'{path.name}' is not a video that can be read. Convert it to MP4 (H.264).")
     folder.mkdir(parents=True, exist_ok=True)
     edges = np.linspace(0, total, min(frames, total) + 1).astype(int)
-    best_score, best_frame, stretch, paths = -1.0, None, 0, []
+    paths: list[Path] = []
+    best_score, best_frame, stretch = -1.0, None, 0
     for number in range(total):
         if number >= edges[stretch + 1]:
             if best_frame is not None:

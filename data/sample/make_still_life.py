@@ -225,7 +225,7 @@ def photograph(folder: Path) -> None:
     bpy.context.collection.objects.link(camera)
     scene.camera = camera
     hand = random.Random(7)
-    frames = []
+    frames: list[dict[str, object]] = []
     for count, elevation, distance in VIEWS:
         for i in range(count):
             azimuth = 2 * math.pi * (i + 0.25 * hand.random()) / count

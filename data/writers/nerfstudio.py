@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-
 from data.cameras import opencv_to_opengl
 from data.files import atomic_write
 from data.scene import Scene

@@ -4,7 +4,6 @@ import math
 
 import numba as nb
 
-
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 

@@ -10,7 +10,6 @@ from kernels.sampling import uncontract, unit_coordinates
 from recon.frame import Frame, inside_hull
 from recon.hashgrid.field import HashGridField
 
-
 _OPAQUE = 0.01
 """A cell is occupied if crossing it would be more than this opaque."""
 

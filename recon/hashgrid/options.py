@@ -42,7 +42,7 @@ class TrainOptions:
     """Optimiser steps."""
     learning_rate: float = 1e-1
     """Of the hash table; falls to a thirtieth at the end."""
-    network_learning_rate: float = 1e-2
+    network_learning_rate: float = 5e-3
     """Of the two small networks."""
     distortion_weight: float = 2e-3
     """Weight of the distortion loss, which draws the weights of a ray together."""

@@ -165,6 +165,7 @@ class HashGridTrainer:
         tensors = {f"field.{k}": v.detach().contiguous() for k, v in self.field.state_dict().items()}
         tensors |= {"moments.0": self.moments[0], "moments.1": self.moments[1]}
         tensors["grid.density"] = self.grid.density
+        tensors["guide"] = self.grid.sampling_density if self.guide is None else self.guide
         tensors["generator"] = self.generator.get_state()
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v.contiguous() for k, v in state.items()}
@@ -200,6 +201,7 @@ class HashGridTrainer:
                 _, i, name = key.split(".")
                 state["state"].setdefault(int(i), {})[name] = value
         self.optimizer.load_state_dict(state)
+        self.guide = tensors["guide"]
         self.step, self.samples_per_ray = meta["step"], meta["samples_per_ray"]
 
 

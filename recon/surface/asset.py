@@ -78,7 +78,8 @@ class Asset:
             y_up(vertices), faces, vertex_normals=y_up(normals), process=False, visual=TextureVisuals(uv=uv, material=material)
         )
         mesh.metadata["name"] = "lumigraph"
-        scene = trimesh.Scene({"lumigraph": mesh})
+        scene: Any = trimesh.Scene()
+        scene.add_geometry(mesh, node_name="lumigraph", geom_name="lumigraph")
         scene.metadata.update({"lumigraph": json.dumps(dict(self.provenance))})
         atomic_write(path, scene.export(file_type="glb", include_normals=True))
 
@@ -139,7 +140,7 @@ def load_asset(path: Path) -> Asset:
     import trimesh
 
     try:
-        scene = trimesh.load(path, file_type="glb", process=False)
+        scene: Any = trimesh.load(path, file_type="glb", process=False)
         mesh = next(iter(scene.geometry.values()))
         texture = np.asarray(mesh.visual.material.baseColorTexture.convert("RGB"))
         v = np.asarray(mesh.vertices, dtype=np.float64)

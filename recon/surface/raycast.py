@@ -96,6 +96,6 @@ def render_mesh(
         n = int(met.sum())
         rows = -(-n // 4096)
         pad = rows * 4096 - n  # cv2.remap takes no side over 32767
-        maps = (np.pad(v, (0, pad)).reshape(rows, 4096) for v in (x, y))
-        picture[met] = cv2.remap(asset.texture, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[:n]
+        x, y = (np.pad(v, (0, pad)).reshape(rows, 4096) for v in (x, y))
+        picture[met] = cv2.remap(asset.texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[:n]
     return picture.reshape(height, width, 3)

@@ -7,8 +7,16 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from data.cameras import (
-    Cameras, focus_point, intrinsic_matrix, llff_to_opencv, look_at, opencv_to_opengl, opengl_to_opencv,
-    quaternion_wxyz_to_rotation, rigid_inverse, rotation_to_quaternion_wxyz,
+    Cameras,
+    focus_point,
+    intrinsic_matrix,
+    llff_to_opencv,
+    look_at,
+    opencv_to_opengl,
+    opengl_to_opencv,
+    quaternion_wxyz_to_rotation,
+    rigid_inverse,
+    rotation_to_quaternion_wxyz,
 )  # fmt: skip
 
 LENSES = {

@@ -1,7 +1,6 @@
 """Every format: written, read, the same; and the real sets beside this checkout."""
 
 import json
-
 import zipfile
 from dataclasses import replace
 from pathlib import Path
