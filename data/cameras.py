@@ -6,7 +6,7 @@ Camera axes are OpenCV's (x right, y down, z forward). Pixel coordinates have th
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -86,7 +86,7 @@ class Cameras:
         intrinsics: Float[ndarray, "n 3 3"],
         camera_to_world: Float[ndarray, "n 4 4"],
         sizes: Int[ndarray, "n 2"],
-    ) -> Self:
+    ) -> "Cameras":
         """Cameras without lens distortion."""
         pinhole: Lens = "pinhole"
         lenses = (pinhole,) * len(intrinsics)
@@ -95,7 +95,7 @@ class Cameras:
     def __len__(self) -> int:
         return len(self.intrinsics)
 
-    def select(self, indices: Sequence[int] | ndarray) -> Self:
+    def select(self, indices: Sequence[int] | ndarray) -> "Cameras":
         """The cameras at ``indices``, in that order."""
         rows = np.asarray(indices, dtype=np.int64)
         return type(self)(
@@ -126,7 +126,7 @@ class Cameras:
         """Whether any lens bends straight lines."""
         return any(lens != "pinhole" for lens in self.lenses) and bool(np.any(self.distortion != 0) or "fisheye" in self.lenses)
 
-    def resized(self, sizes: Int[ndarray, "n 2"]) -> Self:
+    def resized(self, sizes: Int[ndarray, "n 2"]) -> "Cameras":
         """The same views on images of other sizes (width, height): intrinsics scale with them."""
         scale = sizes / self.sizes
         intrinsics = self.intrinsics.copy()
@@ -134,7 +134,7 @@ class Cameras:
         intrinsics[:, 1] *= scale[:, 1:]
         return replace(self, intrinsics=intrinsics, sizes=sizes)
 
-    def moved(self, similarity: Float[ndarray, "4 4"]) -> Self:
+    def moved(self, similarity: Float[ndarray, "4 4"]) -> "Cameras":
         """The same cameras after the world moved by ``similarity`` (uniform scale, rotation, translation)."""
         scale = np.cbrt(np.linalg.det(similarity[:3, :3]))
         pose = similarity @ self.camera_to_world
@@ -197,7 +197,7 @@ class Cameras:
             return "its focal length is not positive"
         return None
 
-    def checked(self, names: Sequence[str], where: str) -> Self:
+    def checked(self, names: Sequence[str], where: str) -> "Cameras":
         """These cameras, or an `InputError` that names the first unusable one."""
         for index, name in enumerate(names):
             problem = self.problem(index)

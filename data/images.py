@@ -90,7 +90,7 @@ def load_depth(path: Path, scale: float) -> Float[ndarray, "h w"]:
         return np.asarray(picture, dtype=np.float32) * np.float32(scale)
 
 
-def resize(image: UInt8[ndarray, "h w c"], width: int, height: int) -> UInt8[ndarray, "height width c"]:
+def resize(image: UInt8[ndarray, "h w *c"], width: int, height: int) -> UInt8[ndarray, "height2 width2 *c"]:
     """Anti-aliased resize (area when shrinking)."""
     import cv2
 
@@ -100,7 +100,7 @@ def resize(image: UInt8[ndarray, "h w c"], width: int, height: int) -> UInt8[nda
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
 
 
-def save_image(path: Path, image: UInt8[ndarray, "h w c"], quality: int = 95) -> None:
+def save_image(path: Path, image: UInt8[ndarray, "h w *c"], quality: int = 95) -> None:
     """Write JPEG or PNG by suffix, to a temporary name first."""
     temporary = path.with_name(f".{path.name}.part")
     Image.fromarray(image).save(

@@ -16,7 +16,7 @@ def masks_mean(scene: Scene) -> MaskMeaning | None:
     """
     if scene.mask_meaning is not None:
         return scene.mask_meaning
-    masks = [scene.mask(i) for i in np.unique(np.linspace(0, len(scene) - 1, min(len(scene), 8)).astype(int))]
+    masks = [scene.mask(int(i)) for i in np.unique(np.linspace(0, len(scene) - 1, min(len(scene), 8)).astype(int))]
     if any(mask is None for mask in masks):
         return None if all(mask is None for mask in masks) else "ignore"
     border = np.mean([_border(mask).mean() for mask in masks if mask is not None])

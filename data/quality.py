@@ -88,7 +88,7 @@ def _thumbnail(image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "h2 w2 3"]:
     return resize(image, max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
 
 
-def _duplicates(grey: list[UInt8[ndarray, "h w"]]) -> list[int]:
+def _duplicates(grey: list[UInt8[ndarray, "_ _"]]) -> list[int]:
     """Photos whose 32 x 32 thumbnail differs from an earlier one by less than sensor noise."""
     small = np.stack([cv2.resize(g, (32, 32), interpolation=cv2.INTER_AREA) for g in grey]).astype(np.float32)
     flat = small.reshape(len(small), -1)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -34,7 +34,7 @@ class SceneReport:
     format: str = "photos"
     """Which reader made the scene."""
 
-    def extended(self, dropped: Sequence[Dropped] = (), warnings: Sequence[str] = ()) -> Self:
+    def extended(self, dropped: Sequence[Dropped] = (), warnings: Sequence[str] = ()) -> "SceneReport":
         return replace(self, dropped=(*self.dropped, *dropped), warnings=(*self.warnings, *warnings))
 
 
@@ -112,7 +112,7 @@ class Scene:
         """Width and height of every upright photo."""
         return np.array([images.image_size(path) for path in self.image_paths], dtype=np.int64)
 
-    def select(self, indices: Sequence[int]) -> Self:
+    def select(self, indices: Sequence[int]) -> "Scene":
         """The views at ``indices``, with the splits re-counted."""
         order = list(indices)
         position = {old: new for new, old in enumerate(order)}
@@ -129,7 +129,7 @@ class Scene:
             splits={name: members for name, members in splits.items() if members},
         )
 
-    def hold_out(self, every: int) -> Self:
+    def hold_out(self, every: int) -> "Scene":
         """The scene with a `test` split: its own if it has one, else every ``every``-th view from the first."""
         if self.splits.get("test") and self.splits.get("train"):
             return self

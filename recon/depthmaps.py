@@ -16,7 +16,7 @@ class DepthMaps:
     """Depth along the optical axis for every camera; 0 where unknown."""
 
     cameras: Cameras
-    depth: list[Float[ndarray, "h w"]]
+    depth: list[Float[ndarray, "_ _"]]
 
     def __len__(self) -> int:
         return len(self.depth)

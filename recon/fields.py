@@ -1,7 +1,7 @@
 """What every engine makes of a scene, and the rays it is asked with."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,10 +43,10 @@ class RenderedRays:
     """Sum of the weights, 0 to 1."""
 
     @classmethod
-    def join(cls, parts: list[Self]) -> Self:
+    def join(cls, parts: list["RenderedRays"]) -> "RenderedRays":
         return cls(*(torch.cat([getattr(p, name) for p in parts]) for name in ("rgb", "depth", "opacity")))
 
-    def cpu(self) -> Self:
+    def cpu(self) -> "RenderedRays":
         return replace(self, rgb=self.rgb.cpu(), depth=self.depth.cpu(), opacity=self.opacity.cpu())
 
 

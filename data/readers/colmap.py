@@ -6,6 +6,7 @@ Counts are checked against the file's size before memory is asked for: a damaged
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.name, self.data, self.at = path.name, path.read_bytes(), 0
 
-    def take(self, layout: str) -> tuple[float, ...]:
+    def take(self, layout: str) -> tuple[Any, ...]:
         values = struct.unpack_from("<" + layout, self.data, self.at)
         self.at += struct.calcsize("<" + layout)
         return values

@@ -238,7 +238,8 @@ def photograph(folder: Path) -> None:
             bpy.context.view_layer.update()
             name = f"images/{len(frames):02d}.jpg"
             scene.render.filepath = str((folder / name).resolve())
-            bpy.ops.render.render(write_still=True)
+            if not (folder / name).exists():  # an interrupted run goes on where it stopped
+                bpy.ops.render.render(write_still=True)
             frames.append({"file_path": name, "transform_matrix": [list(row) for row in camera.matrix_world]})
     focal = FOCAL_MM / SENSOR_MM * WIDTH
     meta = {"camera_model": "PINHOLE", "w": WIDTH, "h": HEIGHT, "fl_x": focal, "fl_y": focal, "cx": WIDTH / 2, "cy": HEIGHT / 2}

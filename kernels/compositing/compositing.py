@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def render_weights(
-    optical_depths: Float[Tensor, "samples"], ray_offsets: Int[Tensor, "rays+1"]
+    optical_depths: Float[Tensor, "samples"], ray_offsets: Int[Tensor, "offsets"]
 ) -> Float[Tensor, "samples"]:
     """Weight of every sample; those of a ray sum to at most one. Differentiable.
 
@@ -27,7 +27,7 @@ def render_weights(
 
 
 def render_weights_reference(
-    optical_depths: Float[Tensor, "samples"], ray_offsets: Int[Tensor, "rays+1"]
+    optical_depths: Float[Tensor, "samples"], ray_offsets: Int[Tensor, "offsets"]
 ) -> Float[Tensor, "samples"]:
     """The twin of `render_weights`: one running sum over all samples, in double precision, minus its value at each ray's start."""
     total = optical_depths.double().cumsum(0)
@@ -50,7 +50,7 @@ def distortion(
     weights: Float[Tensor, "samples"],
     positions: Float[Tensor, "samples"],
     lengths: Float[Tensor, "samples"],
-    ray_offsets: Int[Tensor, "rays+1"],
+    ray_offsets: Int[Tensor, "offsets"],
 ) -> Float[Tensor, "rays"]:
     """``sum_ij w_i w_j |s_i - s_j| + 1/3 sum_i w_i^2 d_i`` of every ray (Barron et al. 2022, eq. 15), in linear time.
 
@@ -67,7 +67,7 @@ def distortion_reference(
     weights: Float[Tensor, "samples"],
     positions: Float[Tensor, "samples"],
     lengths: Float[Tensor, "samples"],
-    ray_offsets: Int[Tensor, "rays+1"],
+    ray_offsets: Int[Tensor, "offsets"],
 ) -> Float[Tensor, "rays"]:
     """The twin of `distortion`: prefix sums (Sun et al. 2022) over all samples, reset at each ray's start."""
     counts = ray_offsets[1:] - ray_offsets[:-1]

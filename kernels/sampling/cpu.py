@@ -68,7 +68,7 @@ def sample(origins, directions, near, far, jitter, grid, step, cone, finest, uni
             if n == 0:
                 counts[ray] = 0
                 continue
-            count = min(int(math.ceil(total_length / (step * finest))), most)
+            count = min(int(math.ceil(total_length / (step * finest) - 0.01)), most)
             counts[ray] = count
             known = (1.0 - uniform) * min(total_mass, 1.0)
             scale_mass = known / max(total_mass, 1e-12)

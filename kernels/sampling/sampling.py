@@ -38,7 +38,7 @@ class Spacing:
 class PackedSamples:
     """Samples of many rays, one ray after the other, each standing for a stretch of its ray."""
 
-    ray_offsets: Int[Tensor, "rays+1"]
+    ray_offsets: Int[Tensor, "offsets"]
     """Samples of ray ``i`` are ``ray_offsets[i]:ray_offsets[i + 1]``."""
     positions: Float[Tensor, "samples"]
     """Distance of each sample along its ray."""
@@ -118,7 +118,7 @@ def sample_rays_reference(
     known = (1 - spacing.uniform) * mass.clamp(max=1.0)
     p = known * weight / mass.clamp(min=1e-12) + (1 - known) * shares / shares.sum(1, keepdim=True).clamp(min=1e-12)
     total = length.sum(1)
-    counts = torch.ceil(total / (spacing.step * spacing.finest)).clamp(max=spacing.samples).long() * (total > 0)
+    counts = torch.ceil(total / (spacing.step * spacing.finest) - 0.01).clamp(max=spacing.samples).long() * (total > 0)
     cdf = torch.cat([torch.zeros_like(p[:, :1]), p.cumsum(1)], dim=1)
     cdf = cdf / cdf[:, -1:].clamp(min=1e-12)
     arc = torch.cat([torch.zeros_like(p[:, :1]), length.cumsum(1)], dim=1)

@@ -34,7 +34,7 @@ class PixelSource:
     cameras: Cameras
     rgb: UInt8[Tensor, "pixels 3"]
     inside: Bool[Tensor, "pixels"]
-    offsets: Int[Tensor, "views+1"]
+    offsets: Int[Tensor, "offsets"]
     candidates: Int[Tensor, "chosen"]
     near_far: Float[Tensor, "views 2"]
     depth: Float[Tensor, "pixels"] | None = None
