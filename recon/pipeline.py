@@ -33,7 +33,7 @@ from recon.hashgrid.training import HashGridTrainer
 from recon.options import Task
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean
-from recon.surface.depth import completed, consistent, render_depths
+from recon.surface.depth import completed, consistent, inside_box, render_depths
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
@@ -302,11 +302,12 @@ class _Run:
             return load_asset(path)
         options = self.options.surface
         near = np.full(len(scene), field.near)
-        maps = yield from self.stage("depth", render_depths(field, scene, options.depth_side, near))
+        maps = yield from self.stage("depth", render_depths(field, scene, round(0.6 * options.depth_side), near))
 
         def surface() -> Generator[Progress, None, Any]:
             yield Progress("mesh", 0.0, "comparing depths")
-            agreed = consistent(maps if stereo is None else completed(stereo, maps))
+            every = maps if stereo is None else inside_box(completed(stereo, maps), field.bounds)
+            agreed = consistent(every)
             yield Progress("mesh", 0.4, "fusing")
             voxel = voxel_size(agreed, field.bounds, options)
             mesh = fuse(agreed, voxel)

@@ -22,6 +22,7 @@ from recon.hashgrid.field import HashGridField, spherical_harmonics
 from recon.hashgrid.occupancy import OccupancyGrid, allowed_cells
 from recon.hashgrid.options import HashGridOptions
 from recon.hashgrid.pixels import PixelBatch, PixelSource
+from recon.paths import surrounds
 
 _WARMUP_STEPS = 200
 _GRID_EVERY = 16
@@ -240,4 +241,8 @@ def subject_box(scene: Scene, frame: Frame) -> np.ndarray:
     low, high = np.percentile(scene.points.xyz, [3, 97], axis=0)
     margin = 0.1 * (high - low).max()
     outer = np.stack([np.array(frame.center) - 3 * frame.radius, np.array(frame.center) + 3 * frame.radius])
+    if surrounds(scene.posed()):
+        # Whoever walks around something means what is inside the circle, not the floor beyond it.
+        reach = 0.6 * float(np.median(np.linalg.norm(scene.posed().centers - np.array(frame.center), axis=1)))
+        outer = np.stack([np.array(frame.center) - reach, np.array(frame.center) + reach])
     return np.stack([np.maximum(low - margin, outer[0]), np.minimum(high + margin, outer[1])])

@@ -73,6 +73,19 @@ def completed(first: DepthMaps, second: DepthMaps) -> DepthMaps:
     return DepthMaps(first.cameras, maps)
 
 
+def inside_box(maps: DepthMaps, box: Float[ndarray, "2 3"]) -> DepthMaps:
+    """Only the depths whose points lie in a box of the world."""
+    kept = []
+    for i, depth in enumerate(maps.depth):
+        rows, columns = np.nonzero(depth)
+        world = maps.cameras.unproject(i, np.stack([columns, rows], axis=-1) + 0.5, depth[rows, columns].astype(np.float64))
+        good = ((world >= box[0]) & (world <= box[1])).all(1)
+        out = np.zeros_like(depth)
+        out[rows[good], columns[good]] = depth[rows[good], columns[good]]
+        kept.append(out)
+    return DepthMaps(maps.cameras, kept)
+
+
 def votes(
     maps: DepthMaps, views: Int[ndarray, "k"], points: Float[ndarray, "p 3"], tolerance: float
 ) -> tuple[Int[ndarray, "p"], Int[ndarray, "p"]]:

@@ -60,5 +60,5 @@ def fuse(maps: DepthMaps, voxel: float) -> Triangles:
         far = float(depth.max()) * 1.01
         blocks = grid.compute_unique_block_coordinates(picture, intrinsic, extrinsic, 1.0, far, 6.0)
         grid.integrate(blocks, picture, intrinsic, extrinsic, 1.0, far, 6.0)
-    mesh = grid.extract_triangle_mesh(weight_threshold=1.5 if len(maps) > 6 else 0.5).to_legacy()
+    mesh = grid.extract_triangle_mesh(weight_threshold=0.5).to_legacy()
     return Triangles(np.asarray(mesh.vertices, dtype=np.float64) + origin, np.asarray(mesh.triangles, dtype=np.int64))
