@@ -244,5 +244,6 @@ def subject_box(scene: Scene, frame: Frame) -> np.ndarray:
     if surrounds(scene.posed()):
         # Whoever walks around something means what is inside the circle, not the floor beyond it.
         reach = 0.6 * float(np.median(np.linalg.norm(scene.posed().centers - np.array(frame.center), axis=1)))
-        outer = np.stack([np.array(frame.center) - reach, np.array(frame.center) + reach])
+        # The points do not narrow it: what is plain (the neck of a vase) has none.
+        return np.stack([np.array(frame.center) - reach, np.array(frame.center) + reach])
     return np.stack([np.maximum(low - margin, outer[0]), np.minimum(high + margin, outer[1])])
