@@ -53,10 +53,8 @@ def build(projects: Path) -> gr.Blocks:
         files.clear(lambda: (None, "", gr.Button(interactive=False)), None, [project, findings, start])
         outputs = [job, status, preview, model, video, glb, report, start, cancel]
         # One reconstruction at a time: two would share the processor and both be slower than in turn.
-        running = start.click(_run, [project, quality], outputs, concurrency_limit=1, concurrency_id="reconstruct")
+        start.click(_run, [project, quality], outputs, concurrency_limit=1, concurrency_id="reconstruct")
         cancel.click(_cancel, job, [status, start, cancel], queue=False)
-        page.unload(lambda: None)
-        del running
     return page.queue(max_size=16)
 
 
