@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from data.errors import Cancelled, InputError, OutputError
-from recon.options import ReconstructOptions, Task
+from recon.options import Device, ReconstructOptions, Task
 
 _OUT = tyro.conf.arg(aliases=["-o"])
 _FLAT = tyro.conf.arg(name="")
@@ -23,6 +23,16 @@ class Common:
 
     json: bool = False
     """Print the result as JSON on standard output, for other programs."""
+
+
+@dataclass(frozen=True)
+class CommonElsewhere(Common):
+    """The same for commands that do not reconstruct, so that a script may give every command the same options."""
+
+    seed: int = 0
+    """Random seed. What draws no random numbers (render, export) gives the same result with any."""
+    device: Device = "auto"
+    """auto: CUDA if there is a GPU, else the CPU. What runs on the CPU only (export, render --what mesh) ignores it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Evaluate(Reconstruct):
     """
 
     hold_out: int = 8
-    """Hold out every so-manieth view, beginning with the first."""
+    """Hold out every N-th view, beginning with the first."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +84,7 @@ class Render:
     """Width of the pictures in pixels."""
     height: int = 480
     """Height of the pictures in pixels."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the field is evaluated."""
-    common: Annotated[Common, _FLAT] = field(default_factory=Common)
+    common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ class Export:
     """glb and obj carry a texture, ply colours at its vertices."""
     out: Annotated[Path | None, _OUT] = None
     """File to write; mesh.FORMAT in the result's folder if not given."""
-    common: Annotated[Common, _FLAT] = field(default_factory=Common)
+    common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class Studio:
     """Folder for uploads and results."""
     open: bool = False
     """Open the page in the browser."""
-    common: Annotated[Common, _FLAT] = field(default_factory=Common)
+    common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)
 
 
 _HELP = """usage: lumigraph COMMAND ...
@@ -203,7 +211,7 @@ def _render(command: Render) -> int:
     from app.config import to_json
 
     values = to_json(command)
-    values.pop("common")
+    values["device"] = values.pop("common")["device"]
     result = run_job("render", values, command.common.json)
     if not command.common.json:
         print("\n".join(result["files"]))
@@ -228,7 +236,8 @@ def _export(command: Export) -> int:
 def _studio(command: Studio) -> int:
     from app.studio import launch
 
-    launch(command.host, command.port, command.projects.expanduser(), command.open)
+    defaults = ReconstructOptions(seed=command.common.seed, device=command.common.device)
+    launch(command.host, command.port, command.projects.expanduser(), command.open, defaults)
     return 0
 
 

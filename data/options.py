@@ -14,7 +14,7 @@ class PoseOptions:
     """Most SIFT features a photo."""
     max_side: int = 1600
     """Photos are shrunk to this many pixels for feature detection."""
-    memory_mb: int = 0
-    """Memory limit of the child process; 0: none."""
+    memory_mb: int | None = None
+    """Memory limit of the child process; four fifths of the machine's memory if not given, 0: none."""
     timeout: float = 3600.0
     """Seconds after which it is given up."""

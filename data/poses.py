@@ -54,7 +54,7 @@ def estimate_poses(scene: Scene, work: Path, options: PoseOptions | None = None)
     matching = options.matching if options.matching != "auto" else ("sequential" if sequential else "exhaustive")
     task = {
         "images": str(work / "photos"), "work": str(work), "groups": groups, "features": options.features,
-        "affine": False, "matching": matching, "memory_mb": options.memory_mb,
+        "affine": False, "matching": matching, "memory_mb": _memory_limit(options),
     }  # fmt: skip
     (work / "task.json").write_text(json.dumps(task))
     result = yield from _watch(work / "task.json", options.timeout)
@@ -151,6 +151,15 @@ def _device(path: Path) -> tuple[str, str, float]:
         return "", "", 0.0
 
 
+
+def _memory_limit(options: PoseOptions) -> int:
+    """Megabytes that structure from motion may take, so that too many photos end it and not the machine; 0: no limit."""
+    if options.memory_mb is not None:
+        return options.memory_mb
+    try:
+        return int(0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
+    except (OSError, ValueError, AttributeError):  # not every system tells
+        return 0
 
 
 def upright(scene: Scene) -> Scene:

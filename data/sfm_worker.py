@@ -132,6 +132,6 @@ if __name__ == "__main__":
     try:
         main(json.loads(Path(sys.argv[1]).read_text()))
     except MemoryError:
-        say(error="structure from motion ran out of its memory limit")
+        say(error="structure from motion needs more memory than its limit; give fewer photos or a smaller poses.max-side, or raise poses.memory-mb")
     except Exception as problem:  # the parent turns it into one clear sentence
         say(error=f"structure from motion failed: {problem}")

@@ -93,7 +93,7 @@ class Task:
     """Folder for the result."""
     options: ReconstructOptions = dataclasses.field(default_factory=ReconstructOptions)
     hold_out: int = 0
-    """Hold out every so-manieth view (or the set's own test split) and score it; 0: use every photo."""
+    """Hold out every N-th view (or the set's own test split) and score it; 0: use every photo."""
     overwrite: bool = False
     """Replace an earlier result in the output folder."""
     resume: bool = False

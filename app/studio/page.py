@@ -3,6 +3,8 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,9 @@ _STAGE_NAMES = {
 }  # fmt: skip
 
 
-def build(projects: Path) -> gr.Blocks:
-    """The page; ``projects`` is where uploads and results are kept."""
+def build(projects: Path, defaults: ReconstructOptions | None = None) -> gr.Blocks:
+    """The page; ``projects`` is where uploads and results are kept, ``defaults`` what every job starts from."""
+    options = defaults or ReconstructOptions()
     projects.mkdir(parents=True, exist_ok=True)
     with gr.Blocks(title="Lumigraph studio") as page:
         project = gr.State(None)
@@ -53,7 +56,7 @@ def build(projects: Path) -> gr.Blocks:
         files.clear(lambda: (None, "", gr.Button(interactive=False)), None, [project, findings, start])
         outputs = [job, status, preview, model, video, glb, report, start, cancel]
         # One reconstruction at a time: two would share the processor and both be slower than in turn.
-        start.click(_run, [project, quality], outputs, concurrency_limit=1, concurrency_id="reconstruct")
+        start.click(partial(_run, options), [project, quality], outputs, concurrency_limit=1, concurrency_id="reconstruct")
         cancel.click(_cancel, job, [status, start, cancel], queue=False)
     return page.queue(max_size=16)
 
@@ -72,7 +75,7 @@ def _check(root: Path, names: list[str] | None) -> tuple[str | None, str, gr.But
     return str(folder), "\n".join(lines), gr.Button(interactive=True)
 
 
-def _run(project: str | None, quality: Any) -> Iterator[tuple[Any, ...]]:
+def _run(options: ReconstructOptions, project: str | None, quality: Any) -> Iterator[tuple[Any, ...]]:
     """One job, as updates of the page: (job, status, preview, model, video, glb, report, start, cancel)."""
     keep = gr.skip()
     if project is None:
@@ -80,7 +83,7 @@ def _run(project: str | None, quality: Any) -> Iterator[tuple[Any, ...]]:
         return
     folder = Path(project)
     out = folder / f"result-{quality}"
-    task = Task(input_of(folder), out, ReconstructOptions(quality=quality), resume=out.exists())
+    task = Task(input_of(folder), out, replace(options, quality=quality), resume=out.exists())
     job = Job("reconstruct", to_json(task))
     idle, busy = gr.Button(interactive=True), gr.Button(interactive=False)
     started = time.monotonic()
@@ -121,9 +124,9 @@ def _cancel(job: Job | None) -> tuple[str, gr.Button, gr.Button]:
     return "Cancelling ...", gr.Button(interactive=True), gr.Button(interactive=False)
 
 
-def launch(host: str, port: int, projects: Path, open_browser: bool) -> None:
+def launch(host: str, port: int, projects: Path, open_browser: bool, defaults: ReconstructOptions) -> None:
     """Serve the page until interrupted; the first free port from ``port`` on is taken."""
-    page = build(projects)
+    page = build(projects, defaults)
     for candidate in range(port, port + 20):
         try:
             page.launch(

@@ -40,14 +40,15 @@ class TrainOptions:
 
     steps: int = 3000
     """Optimiser steps."""
-    learning_rate: float = 1e-1
+    learning_rate: float = 3e-2
     """Of the hash table; falls to a thirtieth at the end."""
     network_learning_rate: float = 5e-3
     """Of the two small networks."""
-    distortion_weight: float = 2e-3
-    """Weight of the distortion loss, which draws the weights of a ray together."""
-    depth_weight: float = 0.1
-    """Weight of the distance to the depth that stereo found, where it found one."""
+    distortion_weight: float = 0.0
+    """Weight of the distortion loss (Barron et al. 2022), which draws the weights of a ray together. Off, because stereo
+    already says where surfaces are and 2e-3 cost 2 dB on held-out photos (`benchmarks/RESULTS.md`); worth trying without stereo."""
+    depth_weight: float = 0.02
+    """Weight of the distance to the depth that stereo found, where it found one. More makes its errors binding."""
     opacity_weight: float = 1e-3
     """Weight of the entropy of each ray's opacity: rays shall hit or miss."""
     occupancy_side: int = 128

@@ -1,5 +1,6 @@
 """Bad input: one clear sentence with cause and remedy, exit code 2, nothing written over."""
 
+import errno
 import json
 import os
 import zipfile
@@ -11,8 +12,11 @@ import pytest
 from PIL import Image
 
 from app.cli import main
+from data.errors import OutputError
 from data.readers import read_scene
 from data.writers import write_colmap
+from recon.options import Task
+from recon.pipeline import reconstruct
 from tests.conftest import write_sphere_scene
 
 
@@ -184,6 +188,27 @@ def test_an_output_that_cannot_be_made_is_named(tmp_path: Path, capsys, sphere_s
     (tmp_path / "file").write_text("a file")
     assert main(["reconstruct", str(sphere_scene), "-o", str(tmp_path / "file" / "out")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_named(tmp_path: Path, capsys, sphere_scene: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o555)
+    assert main(["reconstruct", str(sphere_scene), "-o", str(tmp_path / "locked" / "out")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_an_output_that_refuses_folders_is_named(tmp_path: Path, monkeypatch, sphere_scene: Path, code: int) -> None:
+    made = Path.mkdir
+
+    def refused(path: Path, *arguments, **options) -> None:
+        if "locked" in path.parts:
+            raise OSError(code, os.strerror(code), str(path))
+        made(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(OutputError, match=f"cannot be written .{os.strerror(code)}.. Choose another folder"):
+        list(reconstruct(Task(sphere_scene, tmp_path / "locked" / "out")))
 
 
 def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path: Path, monkeypatch) -> None:
