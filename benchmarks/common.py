@@ -3,13 +3,16 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from recon.options import Task
 from recon.pipeline import reconstruct
+
+T = TypeVar("T")
 
 
 def about_this_run() -> dict[str, Any]:
@@ -17,18 +20,33 @@ def about_this_run() -> dict[str, Any]:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     ).stdout.strip()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}"
+    device = f"CPU, {torch.get_num_threads()} threads, {_processor()}"
+    if torch.cuda.is_available():
+        device += f"; {torch.cuda.get_device_name()}"
     return {
         "device": device, "torch": torch.__version__, "python": platform.python_version(), "commit": commit,
         "command": " ".join(["python -m", *sys.orig_argv[2:]]),
     }  # fmt: skip
 
 
-def run_task(task: Task) -> dict[str, Any]:
-    """Run a reconstruction to its end and return the report."""
-    generator = reconstruct(task)
+def _processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def drained(generator: Generator[Any, None, T]) -> T:
+    """Run a generator to its end and return its value."""
     while True:
         try:
             next(generator)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+
+
+def run_task(task: Task) -> dict[str, Any]:
+    """Run a reconstruction to its end and return the report."""
+    return drained(reconstruct(task))

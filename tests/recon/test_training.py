@@ -61,9 +61,12 @@ def test_checkpoints_of_other_options_or_damaged_ones_are_refused(scene: Scene, 
 
 
 @pytest.mark.slow
-def test_it_learns_the_sphere_and_its_depth(scene: Scene, tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_it_learns_the_sphere_and_its_depth(scene: Scene, tmp_path: Path, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
     options = replace(TINY, train=replace(TINY.train, steps=500, occupancy_side=48))
-    trainer = HashGridTrainer(scene, options)
+    trainer = HashGridTrainer(scene, options, device)
     drain(trainer.train())
     field = trainer.radiance_field()
     assert isinstance(field, RadianceField)
@@ -80,7 +83,7 @@ def test_it_learns_the_sphere_and_its_depth(scene: Scene, tmp_path: Path) -> Non
     assert np.median(relative) < 0.05
 
     field.save(tmp_path / "field")
-    again = HashGridRadianceField.load(tmp_path / "field")
+    again = HashGridRadianceField.load(tmp_path / "field", device)
     torch.testing.assert_close(again.render(image_rays(scene.posed(), 1)).rgb, field.render(image_rays(scene.posed(), 1)).rgb)
     points = torch.rand(50, 3) * 2 - 1
     torch.testing.assert_close(again.density(points), field.density(points))
@@ -95,6 +98,21 @@ def test_the_hull_of_silhouettes_holds_the_sphere_and_little_else(scene: Scene) 
     radius = np.linalg.norm(random, axis=1)
     assert kept[radius < 0.93].all()
     assert not kept[radius > 1.6].any()
+
+
+@pytest.mark.slow
+def test_gains_of_photos_explain_automatic_exposure(scene: Scene, tmp_path: Path) -> None:
+    from data.images import save_image
+
+    true_gains = np.linspace(0.7, 1.3, len(scene))
+    for i, path in enumerate(scene.image_paths):
+        save_image(path, np.clip(scene.image(i) * true_gains[i], 0, 255).astype(np.uint8))
+    options = replace(TINY, field=replace(TINY.field, appearance=True), train=replace(TINY.train, steps=500, occupancy_side=48))
+    learned, plain = HashGridTrainer(scene, options), HashGridTrainer(scene, replace(options, field=replace(options.field, appearance=False)))
+    scores = [np.mean([p.values["psnr"] for p in list(trainer.train())[-50:]]) for trainer in (learned, plain)]
+    gains = learned.field.gains(torch.arange(len(scene))).detach().mean(1).numpy()
+    assert np.corrcoef(gains, true_gains)[0, 1] > 0.7
+    assert scores[0] > scores[1]
 
 
 def test_one_photo_cannot_be_trained_on(scene: Scene) -> None:
