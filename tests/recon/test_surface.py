@@ -12,7 +12,7 @@ from data.scene import Scene
 from recon.depthmaps import DepthMaps
 from recon.metrics import psnr, ssim, surface_scores
 from recon.surface.asset import Asset, load_asset
-from recon.surface.cleaning import clean, decimated, face_components, without_small_pieces
+from recon.surface.cleaning import clean, closed, decimated, face_components, without_small_pieces
 from recon.surface.depth import completed, consistent
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.options import SurfaceOptions
@@ -87,6 +87,22 @@ def test_stereo_finds_the_spheres_depth(scene: Scene, maps: DepthMaps) -> None:
     ])  # fmt: skip
     assert np.median(errors) < 0.02
     assert len(errors) > 0.3 * sum((t > 0).sum() for t in maps.depth)
+
+
+def test_small_holes_are_closed_and_large_ones_stay_open() -> None:
+    import trimesh
+
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    small = ball.triangles_center @ np.array([0.0, 0.0, 1.0]) > np.cos(0.05)
+    large = ball.triangles_center @ np.array([0.0, 0.0, -1.0]) > np.cos(0.8)
+    pierced = Triangles(np.asarray(ball.vertices), np.asarray(ball.faces)[~(small | large)])
+    mended = closed(pierced, 0.04)
+    rest = trimesh.Trimesh(mended.vertices, mended.faces, process=False)
+    rims = list(rest.outline().discrete)
+    assert len(rims) == 1
+    assert rims[0][:, 2].max() < 0
+    assert rest.is_winding_consistent
+    np.testing.assert_allclose(np.linalg.norm(mended.vertices, axis=1), 1, atol=1e-6)
 
 
 def test_small_pieces_go_and_large_ones_stay() -> None:
