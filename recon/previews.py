@@ -13,6 +13,8 @@ from recon.paths import orbit, surrounds, swing
 from recon.surface.asset import Asset
 from recon.surface.raycast import Raycaster, render_mesh
 
+_FIELD_OF_VIEW = 42.0
+
 
 def four_sides(asset: Asset, cameras: Cameras, folder: Path, size: int = 480) -> Generator[Progress, None, list[str]]:
     """`previews/side_{0..3}.png`: the mesh from four sides, the first the photographer's."""
@@ -54,13 +56,17 @@ def write_video(path: Path, pictures: Iterator[np.ndarray], frames: int, stage: 
 
 
 def turntable_cameras(asset: Asset, cameras: Cameras, frames: int, size: tuple[int, int]) -> Cameras:
-    """A circle around the mesh, at the photographer's height, far enough to show all of it."""
-    low, high = np.percentile(asset.mesh.vertices, [1, 99], axis=0)
+    """A circle around the mesh, at the photographer's height, just far enough to show all of it in every frame."""
+    low, high = np.percentile(asset.mesh.vertices, [0.5, 99.5], axis=0)
     center, up = (low + high) / 2, mean_up(cameras)
-    radius = 0.5 * float(np.linalg.norm(high - low))
     towards = cameras.centers.mean(0) - center if not surrounds(cameras) else cameras.centers[0] - center
     level = float(np.clip((towards / max(np.linalg.norm(towards), 1e-9)) @ up, -0.5, 0.6))
     flat = towards - (towards @ up) * up
     flat = flat / max(float(np.linalg.norm(flat)), 1e-9)
-    start = center + 2.9 * radius * (np.sqrt(1 - level**2) * flat + level * up)
-    return orbit(center, up, start, frames, size, field_of_view=42.0)
+    arm = np.sqrt(1 - level**2) * flat + level * up
+    circle = orbit(center, up, center + arm, frames, size, _FIELD_OF_VIEW)
+    shown = np.clip(asset.mesh.vertices[:: max(len(asset.mesh.vertices) // 2000, 1)], low, high) - center
+    along = shown @ circle.camera_to_world[:, :3, :3]
+    reach = np.abs(along[..., :2]) / (0.94 * np.array(size) / 2 / circle.intrinsics[0, 1, 1])
+    distance = float((reach.max(-1) - along[..., 2]).max())
+    return orbit(center, up, center + max(distance, 1e-9) * arm, frames, size, _FIELD_OF_VIEW)
