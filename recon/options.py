@@ -22,7 +22,7 @@ class ReconstructOptions:
     engine: Engine = "hashgrid"
     """How the scene is represented. hashgrid: trained on the photos."""
     quality: Quality = "standard"
-    """draft: minutes on a laptop; standard: a quarter of an hour; high: an hour, or a GPU."""
+    """draft: two minutes on a laptop; standard: some five; high: an hour, or a GPU."""
     device: Device = "auto"
     """auto: CUDA if there is a GPU, else the CPU."""
     masks: Masks = "auto"
@@ -78,7 +78,7 @@ class _Preset:
 
 _PRESETS: dict[Quality, _Preset] = {
     "draft": _Preset(640, 800, 17, 96, 65_536, SurfaceOptions(resolution=160, depth_side=320, faces=25_000, texture=1024)),
-    "standard": _Preset(960, 3000, 18, 128, 65_536, SurfaceOptions(resolution=256, depth_side=480, faces=60_000, texture=2048)),
+    "standard": _Preset(960, 1500, 18, 128, 65_536, SurfaceOptions(resolution=256, depth_side=480, faces=60_000, texture=2048)),
     "high": _Preset(1600, 20_000, 19, 128, 131_072, SurfaceOptions(resolution=400, depth_side=800, faces=200_000, texture=4096)),
 }
 

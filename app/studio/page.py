@@ -19,7 +19,7 @@ from data.errors import Cancelled, InputError, OutputError
 from recon.options import ReconstructOptions, Task
 
 _INTRO = "# Lumigraph\nPhotos to 3D, on this machine. Drop 20 to 60 overlapping photos of one thing or place, a zip of them, or a video."
-_QUALITIES = [("Draft: a few minutes", "draft"), ("Standard: a quarter of an hour", "standard"), ("High: an hour, or a GPU", "high")]
+_QUALITIES = [("Draft: two or three minutes", "draft"), ("Standard: five to ten minutes", "standard"), ("High: an hour, or a GPU", "high")]
 _STAGE_NAMES = {
     "read": "Reading photos", "poses": "Finding the cameras", "prepare": "Preparing photos", "train": "Learning the scene",
     "evaluate": "Scoring held-out views", "depth": "Measuring depth", "mesh": "Building the mesh", "texture": "Painting the texture",

@@ -61,10 +61,14 @@ def _present_frames(folder: Path, meta: dict[str, Any], where: str) -> tuple[lis
         raise InputError(f"{where} lists no frames. Export it again, with at least 2 of them.")
     frames: list[dict[str, Any]] = []
     dropped: list[Dropped] = []
+    bare = [Path(str(frame.get("file_path"))).name for frame in listed if isinstance(frame, dict)]
     for number, frame in enumerate(listed):
         if not isinstance(frame, dict) or "file_path" not in frame or "transform_matrix" not in frame:
             raise InputError(f"{where}: frame {number} has no 'file_path' or no 'transform_matrix'. Correct or remove it.")
         path = find_inside(folder, str(frame["file_path"]), _SUFFIXES)
+        name = Path(str(frame["file_path"])).name
+        if path is None and bare.count(name) == 1:
+            path = find_inside(folder, name, _SUFFIXES)  # pictures dropped beside the file, as browsers upload them
         if path is None:
             dropped.append(Dropped(str(frame["file_path"]), "listed in the data set, but the file is missing"))
         else:

@@ -96,9 +96,9 @@ def sample(origins, directions, near, far, jitter, grid, step, cone, finest, uni
 
 
 @nb.njit(**_OPTIONS)
-def blend_into_cells(cells, values, rate, grid):
-    """Move the cells that were seen towards what was seen there; ``grid`` is flat."""
+def blend_into_cells(cells, values, limits, rate, grid):
+    """Move the cells that were seen towards what was seen there, at most their limit; ``limits`` and ``grid`` are flat."""
     r = np.float32(rate)
     for i in range(cells.shape[0]):
         c = cells[i]
-        grid[c] += r * (values[i] - grid[c])
+        grid[c] += r * (min(values[i], limits[c]) - grid[c])

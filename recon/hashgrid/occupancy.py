@@ -23,6 +23,7 @@ class OccupancyGrid:
         self.contracted = contracted
         self.cell_length = _cell_lengths(allowed.shape[0], contracted).to(allowed.device)
         self.density = 0.1 / self.cell_length
+        self.limits = 1.0 / self.cell_length
 
     @property
     def side(self) -> int:
@@ -42,17 +43,22 @@ class OccupancyGrid:
 
     @torch.no_grad()
     def observe(self, points: Float[Tensor, "n 3"], density: Float[Tensor, "n"], rate: float) -> None:
-        """Move the cells of normalised ``points`` towards the density found there."""
+        """Move the cells of normalised ``points`` towards the density found there, bounded at one cell's optical depth of 1.
+
+        The bound makes a cell remember how much of it is filled, not how hard: otherwise one dense corner claims the
+        samples of every ray that only grazes its cell, and what lies behind is never seen.
+        """
         side = self.side
         cell = (unit_coordinates(points, self.contracted) * side).long().clamp(0, side - 1)
         flat = (cell[:, 2] * side + cell[:, 1]) * side + cell[:, 0]
         grid = self.density.reshape(-1)
+        limits = self.limits.reshape(-1)
         if grid.device.type == "cpu":
             from kernels.sampling.cpu import blend_into_cells
 
-            blend_into_cells(flat.numpy(), density.detach().contiguous().numpy(), rate, grid.numpy())
+            blend_into_cells(flat.numpy(), density.detach().contiguous().numpy(), limits.numpy(), rate, grid.numpy())
         else:
-            total = torch.zeros_like(grid).index_add_(0, flat, density.detach())
+            total = torch.zeros_like(grid).index_add_(0, flat, torch.minimum(density.detach(), limits[flat]))
             seen = torch.zeros_like(grid).index_add_(0, flat, torch.ones_like(density))
             kept = (1 - rate) ** seen
             grid.copy_(torch.where(seen > 0, kept * grid + (1 - kept) * total / seen.clamp(min=1), grid))

@@ -46,9 +46,9 @@ class TrainOptions:
     """Of the two small networks."""
     distortion_weight: float = 0.0
     """Weight of the distortion loss (Barron et al. 2022), which draws the weights of a ray together. Off, because stereo
-    already says where surfaces are and 2e-3 cost 2 dB on held-out photos (`benchmarks/RESULTS.md`); worth trying without stereo."""
+    already says where surfaces are; `benchmarks/RESULTS.md` has what it does. Worth trying without stereo."""
     depth_weight: float = 0.02
-    """Weight of the distance to the depth that stereo found, where it found one. More makes its errors binding."""
+    """Weight of the distance to the depth that stereo found, where it found one. Much more makes its errors binding."""
     opacity_weight: float = 1e-3
     """Weight of the entropy of each ray's opacity: rays shall hit or miss."""
     occupancy_side: int = 128

@@ -223,6 +223,14 @@ def test_a_zip_with_a_folder_inside_is_read(tmp_path: Path) -> None:
     assert len(read_scene(tmp_path / "photos.zip", tmp_path / "work")) == 4
 
 
+def test_pictures_beside_the_file_are_found_without_their_folder(sphere_scene: Path) -> None:
+    for path in (sphere_scene / "images").iterdir():
+        path.rename(sphere_scene / path.name)
+    scene = read_scene(sphere_scene)
+    assert len(scene) == 8
+    assert not scene.report.dropped
+
+
 def test_missing_frames_are_reported_not_fatal(sphere_scene: Path) -> None:
     (sphere_scene / "images" / "003.png").unlink()
     scene = read_scene(sphere_scene)
