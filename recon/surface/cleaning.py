@@ -1,4 +1,4 @@
-"""Floaters out, holes small, faces few."""
+"""Floaters out, faces few."""
 
 import numpy as np
 from jaxtyping import Int
@@ -12,7 +12,7 @@ from recon.surface.triangles import Triangles
 
 
 def clean(mesh: Triangles, maps: DepthMaps, options: SurfaceOptions) -> Triangles:
-    """Drop faces that views see through and pieces too small, close small holes, smooth lightly, decimate to the budget.
+    """Drop faces that views see through and pieces too small, then smooth lightly and decimate to the budget.
 
     Raises:
         InputError: nothing is left.
@@ -25,7 +25,7 @@ def clean(mesh: Triangles, maps: DepthMaps, options: SurfaceOptions) -> Triangle
     mesh = without_small_pieces(mesh, options.min_component)
     if len(mesh.faces) == 0:
         raise InputError("Only floating fragments were reconstructed. Take photos that overlap more, or use a higher --quality.")
-    return decimated(smoothed(closed(mesh, options.hole)), options.faces)
+    return decimated(smoothed(mesh), options.faces)
 
 
 def without_small_pieces(mesh: Triangles, share: float) -> Triangles:
@@ -35,16 +35,6 @@ def without_small_pieces(mesh: Triangles, share: float) -> Triangles:
     labels = face_components(mesh)
     areas = np.bincount(labels, weights=mesh.face_areas)
     return mesh.kept(areas[labels] >= share * areas.max())
-
-
-def closed(mesh: Triangles, share: float) -> Triangles:
-    """Close holes whose radius is at most ``share`` of the diagonal: highlights and plain spots, not the open side of a wall."""
-    import open3d as o3d
-
-    size = share * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
-    if size <= 0:
-        return mesh
-    return _from_open3d(o3d.t.geometry.TriangleMesh.from_legacy(_to_open3d(mesh)).fill_holes(hole_size=size).to_legacy())
 
 
 def face_components(mesh: Triangles) -> Int[ndarray, "f"]:

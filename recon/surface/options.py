@@ -17,5 +17,3 @@ class SurfaceOptions:
     """Side of the square texture, in texels."""
     min_component: float = 0.03
     """Pieces with less than this share of the largest piece's area are floaters."""
-    hole: float = 0.02
-    """Holes with a radius up to this share of the mesh's diagonal are closed."""

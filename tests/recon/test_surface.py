@@ -89,22 +89,6 @@ def test_stereo_finds_the_spheres_depth(scene: Scene, maps: DepthMaps) -> None:
     assert len(errors) > 0.3 * sum((t > 0).sum() for t in maps.depth)
 
 
-def test_small_holes_are_closed_and_large_ones_stay_open() -> None:
-    import trimesh
-
-    ball = trimesh.creation.icosphere(subdivisions=4)
-    small = ball.triangles_center @ np.array([0.0, 0.0, 1.0]) > np.cos(0.05)
-    large = ball.triangles_center @ np.array([0.0, 0.0, -1.0]) > np.cos(0.8)
-    pierced = Triangles(np.asarray(ball.vertices), np.asarray(ball.faces)[~(small | large)])
-    mended = closed(pierced, 0.04)
-    rest = trimesh.Trimesh(mended.vertices, mended.faces, process=False)
-    rims = list(rest.outline().discrete)
-    assert len(rims) == 1
-    assert rims[0][:, 2].max() < 0
-    assert rest.is_winding_consistent
-    np.testing.assert_allclose(np.linalg.norm(mended.vertices, axis=1), 1, atol=1e-6)
-
-
 def test_small_pieces_go_and_large_ones_stay() -> None:
     big, small = trimesh.creation.icosphere(radius=1.0), trimesh.creation.icosphere(subdivisions=1, radius=0.05)
     small.apply_translation([3, 0, 0])
