@@ -107,15 +107,18 @@ class HashGridTrainer:
         rgb = accumulate(weights, color, index, count)
         opacity = accumulate(weights, torch.ones_like(weights)[:, None], index, count)[:, 0]
         truth = batch.rgb
+        gains = self.field.gains(batch.views) if self.field.options.appearance else None
+        if gains is not None:
+            rgb = rgb * gains
         if self.field.transparent:
             # A background that changes with every ray cannot be imitated by fog.
             behind = torch.rand(count, 3, generator=self.generator, device=self.device)
             truth = torch.where(batch.inside[:, None], truth, behind)
         else:
             behind = self.field.background(encoded)
+            if gains is not None:
+                behind = behind * gains  # the photo's exposure holds for what it shows behind, but not for our stand-in
         rgb = rgb + (1 - opacity)[:, None] * behind
-        if self.field.options.appearance:
-            rgb = rgb * self.field.gains(batch.views)
         loss = torch.nn.functional.huber_loss(rgb, truth, delta=0.1) / 0.1
         if settings.distortion_weight > 0 and self.step > _WARMUP_STEPS:
             near_t = 1 / (1 + middle)  # in disparity, so that what is far does not dominate

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.images import load_image
+from data.images import image_size
 from data.readers import read_scene
 from recon.options import Task
 from recon.pipeline import reconstruct
@@ -58,7 +58,7 @@ def test_photos_of_two_sizes_become_one_mesh(tmp_path: Path) -> None:
         frame.update({"w": 72, "h": 72} | {key: meta[key] * 0.75 for key in ("fl_x", "fl_y", "cx", "cy")})
     path.write_text(json.dumps(meta))
     report = drain(reconstruct(Task(folder, tmp_path / "out", OPTIONS)))
-    assert {load_image(p).shape[:2] for p in (tmp_path / "out" / "images").iterdir()} == {(72, 72), (96, 96)}
+    assert {image_size(p) for p in (tmp_path / "out" / "images").iterdir()} == {(72, 72), (96, 96)}
     assert any("several sizes" in warning for warning in report["warnings"])
     radius = np.linalg.norm(load_asset(tmp_path / "out" / "mesh.glb").mesh.vertices, axis=1)
     assert np.median(np.abs(radius - 1)) < 0.08

@@ -12,7 +12,7 @@ from data.scene import Scene
 from recon.depthmaps import DepthMaps
 from recon.metrics import psnr, ssim, surface_scores
 from recon.surface.asset import Asset, load_asset
-from recon.surface.cleaning import clean, closed, decimated, face_components, without_small_pieces
+from recon.surface.cleaning import clean, decimated, face_components, without_small_pieces
 from recon.surface.depth import completed, consistent
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.options import SurfaceOptions
