@@ -108,11 +108,10 @@ def test_gains_of_photos_explain_automatic_exposure(scene: Scene, tmp_path: Path
     for i, path in enumerate(scene.image_paths):
         save_image(path, np.clip(scene.image(i) * true_gains[i], 0, 255).astype(np.uint8))
     options = replace(TINY, field=replace(TINY.field, appearance=True), train=replace(TINY.train, steps=500, occupancy_side=48))
-    learned, plain = HashGridTrainer(scene, options), HashGridTrainer(scene, replace(options, field=replace(options.field, appearance=False)))
-    scores = [np.mean([p.values["psnr"] for p in list(trainer.train())[-50:]]) for trainer in (learned, plain)]
-    gains = learned.field.gains(torch.arange(len(scene))).detach().mean(1).numpy()
+    trainer = HashGridTrainer(scene, options)
+    drain(trainer.train())
+    gains = trainer.field.gains(torch.arange(len(scene))).detach().mean(1).numpy()
     assert np.corrcoef(gains, true_gains)[0, 1] > 0.9
-    assert scores[0] > scores[1]
 
 
 def test_one_photo_cannot_be_trained_on(scene: Scene) -> None:
