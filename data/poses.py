@@ -151,7 +151,6 @@ def _device(path: Path) -> tuple[str, str, float]:
         return "", "", 0.0
 
 
-
 def _memory_limit(options: PoseOptions) -> int:
     """Megabytes that structure from motion may take, so that too many photos end it and not the machine; 0: no limit."""
     if options.memory_mb is not None:

@@ -46,7 +46,7 @@ class TrainOptions:
     """Of the two small networks."""
     distortion_weight: float = 0.0
     """Weight of the distortion loss (Barron et al. 2022), which draws the weights of a ray together. Off, because stereo
-    already says where surfaces are; `benchmarks/RESULTS.md` has what it does. Worth trying without stereo."""
+    already says where surfaces are. Worth trying without stereo."""
     depth_weight: float = 0.02
     """Weight of the distance to the depth that stereo found, where it found one. Much more makes its errors binding."""
     opacity_weight: float = 1e-3
