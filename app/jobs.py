@@ -8,7 +8,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.child import command, environment
 from data.errors import Cancelled, InputError
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,11 @@ class Job:
         self.log = folder / "log.txt"
         request = folder / "job.json"
         request.write_text(json.dumps({"kind": self.kind, "arguments": dict(self.arguments)}))
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C reaches us first, and the child and its children can be stopped together.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.worker", str(request)], stdout=subprocess.PIPE, stderr=log, text=True,
-                env=environment, start_new_session=True,
+                command("app.worker", str(request)), stdout=subprocess.PIPE, stderr=log, text=True,
+                env=environment(), start_new_session=True,
             )  # fmt: skip
             try:
                 yield from self._events(self._process)

@@ -4,7 +4,6 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Generator
@@ -17,6 +16,7 @@ from PIL import ExifTags
 
 from data import images
 from data.cameras import focus_point, mean_up
+from data.child import command, environment
 from data.errors import InputError
 from data.options import PoseOptions
 from data.progress import Progress
@@ -73,10 +73,10 @@ _WEIGHTS = {"features": (0.05, 0.35), "matching": (0.40, 0.40), "mapping": (0.80
 
 def _watch(task: Path, timeout: float) -> Generator[Progress, None, dict[str, Any]]:
     """Run the worker; yield its progress, return its result."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "data.sfm_worker", str(task)]
     log = task.with_name("sfm.log").open("wb")
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
+    child = subprocess.Popen(
+        command("data.sfm_worker", str(task)), stdout=subprocess.PIPE, stderr=log, env=environment(), text=True
+    )
     started, error, result = time.monotonic(), "structure from motion ended without a result", None
     assert child.stdout is not None
     try:

@@ -1,4 +1,4 @@
-"""Floaters out, faces few."""
+"""Floaters out, small holes closed, faces few."""
 
 import numpy as np
 from jaxtyping import Int
@@ -8,11 +8,12 @@ from data.errors import InputError
 from recon.depthmaps import DepthMaps
 from recon.surface.depth import votes
 from recon.surface.options import SurfaceOptions
+from recon.surface.repair import holes_closed, sound
 from recon.surface.triangles import Triangles
 
 
 def clean(mesh: Triangles, maps: DepthMaps, options: SurfaceOptions) -> Triangles:
-    """Drop faces that views see through and pieces too small, then smooth lightly and decimate to the budget.
+    """Drop faces that views see through and pieces too small, close small holes, smooth lightly, decimate to the budget.
 
     Raises:
         InputError: nothing is left.
@@ -25,7 +26,9 @@ def clean(mesh: Triangles, maps: DepthMaps, options: SurfaceOptions) -> Triangle
     mesh = without_small_pieces(mesh, options.min_component)
     if len(mesh.faces) == 0:
         raise InputError("Only floating fragments were reconstructed. Take photos that overlap more, or use a higher --quality.")
-    return decimated(smoothed(mesh), options.faces)
+    rim = options.hole * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
+    mesh = decimated(smoothed(holes_closed(sound(mesh), rim)), options.faces)
+    return holes_closed(sound(mesh), rim)
 
 
 def without_small_pieces(mesh: Triangles, share: float) -> Triangles:
@@ -58,9 +61,6 @@ def decimated(mesh: Triangles, faces: int) -> Triangles:
     if len(mesh.faces) <= faces:
         return mesh
     legacy = _to_open3d(mesh).simplify_quadric_decimation(target_number_of_triangles=faces)
-    legacy.remove_degenerate_triangles()
-    legacy.remove_duplicated_triangles()
-    legacy.remove_unreferenced_vertices()
     return _from_open3d(legacy)
 
 

@@ -15,5 +15,7 @@ class SurfaceOptions:
     """Face budget after decimation."""
     texture: int = 2048
     """Side of the square texture, in texels."""
+    hole: float = 0.1
+    """Holes whose rim is shorter than this share of the mesh's diagonal are closed."""
     min_component: float = 0.03
     """Pieces with less than this share of the largest piece's area are floaters."""

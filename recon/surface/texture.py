@@ -1,7 +1,6 @@
-"""A texture from the photos: unwrapped by xatlas, baked with visibility, blended in two bands."""
+"""A texture from the photos: baked with visibility, blended in two bands."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -13,31 +12,7 @@ from data.scene import Scene
 from recon.surface.asset import Asset
 from recon.surface.raycast import Raycaster
 from recon.surface.triangles import Triangles
-
-
-@dataclass(frozen=True)
-class Atlas:
-    """Texture coordinates of a mesh; faces keep their order."""
-
-    uv: Float[ndarray, "t 2"]
-    faces: Int[ndarray, "f 3"]
-
-
-def unwrap(mesh: Triangles, resolution: int) -> Atlas:
-    """Charts with little distortion, packed into a square with gutters."""
-    import xatlas
-
-    atlas = xatlas.Atlas()
-    atlas.add_mesh(mesh.vertices.astype(np.float32), mesh.faces.astype(np.uint32), mesh.vertex_normals.astype(np.float32))
-    charts, packing = xatlas.ChartOptions(), xatlas.PackOptions()
-    charts.max_iterations = 1
-    charts.max_cost = 4.0
-    packing.resolution, packing.padding, packing.bilinear = resolution, 2, True
-    packing.create_image = False
-    packing.bruteForce = False
-    atlas.generate(charts, packing)
-    _, faces, uv = atlas[0]
-    return Atlas(np.asarray(uv, dtype=np.float64), np.asarray(faces, dtype=np.int64))
+from recon.surface.unwrapping import Atlas, unwrap
 
 
 def bake(mesh: Triangles, scene: Scene, side: int) -> Generator[Progress, None, Asset]:
@@ -48,7 +23,7 @@ def bake(mesh: Triangles, scene: Scene, side: int) -> Generator[Progress, None, 
     surface that one does.
     """
     yield Progress("texture", 0.0, "unwrapping")
-    atlas = unwrap(mesh, side)
+    atlas = yield from unwrap(mesh, side)
     texels, points, normals = _texel_surface(mesh, atlas, side)
     caster = Raycaster(mesh)
     margin = 2e-3 * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))

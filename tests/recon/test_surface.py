@@ -17,9 +17,11 @@ from recon.surface.depth import completed, consistent
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.options import SurfaceOptions
 from recon.surface.raycast import Raycaster, render_mesh
+from recon.surface.repair import boundary_loops, holes_closed, sound
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
 from recon.surface.triangles import Triangles
+from recon.surface.unwrapping import unwrap
 from tests.conftest import drain, ring_of_cameras, sphere_picture, write_sphere_scene
 
 OPTIONS = SurfaceOptions(resolution=64, depth_side=128, faces=4000, texture=256)
@@ -98,6 +100,53 @@ def test_small_pieces_go_and_large_ones_stay() -> None:
     kept = without_small_pieces(mesh, 0.03)
     assert len(kept.faces) == len(big.faces)
     assert len(decimated(kept, 100).faces) <= 100
+
+
+def with_holes(mesh: trimesh.Trimesh, centres: list[list[float]], radius: float) -> Triangles:
+    away = np.min([np.linalg.norm(mesh.triangles_center - np.array(c), axis=1) for c in centres], axis=0)
+    return Triangles(np.asarray(mesh.vertices), np.asarray(mesh.faces)).kept(away > radius)
+
+
+def test_small_holes_are_closed_and_large_ones_left() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    small = with_holes(ball, [[0.0, 0, 1], [1.0, 0, 0]], 0.08)
+    assert len(boundary_loops(small)) == 2
+    closed = trimesh.Trimesh(*_arrays(holes_closed(small, 0.3 * np.sqrt(12))), process=False)
+    assert closed.is_watertight
+    assert closed.is_winding_consistent
+    assert closed.volume == pytest.approx(ball.volume, rel=1e-3)
+    large = with_holes(ball, [[0.0, 0, 1]], 0.9)
+    assert len(holes_closed(large, 0.3).faces) == len(large.faces)
+
+
+def test_the_outline_of_a_scrap_is_no_hole() -> None:
+    square = Triangles(np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), np.array([[0, 1, 2], [0, 2, 3]]))
+    assert len(holes_closed(square, 100.0).faces) == 2
+
+
+def test_broken_faces_go() -> None:
+    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0.5, 0.5, 0.1], [0.5, 0.5, 0]])
+    faces = np.array([[0, 1, 2], [0, 2, 3], [2, 1, 0], [0, 5, 2], [0, 2, 4], [1, 1, 2]])  # twice, no area, third, no face
+    kept = sound(Triangles(vertices, faces))
+    assert {frozenset(map(tuple, kept.vertices[f])) for f in kept.faces} == {
+        frozenset(map(tuple, vertices[f])) for f in ([0, 1, 2], [0, 2, 3])
+    }
+
+
+def test_a_mesh_that_xatlas_cannot_unwrap_in_time_is_textured_all_the_same(mesh: Triangles, scene: Scene) -> None:
+    atlas = drain(unwrap(mesh, 256, patience=0.0))
+    flat = atlas.uv[atlas.faces]
+    assert flat.min() >= 0
+    assert flat.max() <= 1
+    area = 0.5 * np.abs(np.cross(flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]))
+    assert area.min() > 0
+    first, second = flat[0::2], flat[1::2]  # the two of a cell do not overlap
+    n = min(len(first), len(second))
+    assert (first[:n, 1, 0] <= second[:n, 0, 0]).all()
+
+
+def _arrays(mesh: Triangles) -> tuple[np.ndarray, np.ndarray]:
+    return mesh.vertices, mesh.faces
 
 
 def test_the_texture_shows_the_photos(asset: Asset, scene: Scene) -> None:
