@@ -33,7 +33,7 @@ from recon.hashgrid.training import HashGridTrainer
 from recon.options import Task
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean
-from recon.surface.depth import completed, consistent, inside_box, render_depths
+from recon.surface.depth import consistent, elected, inside_box, render_depths
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
@@ -306,7 +306,7 @@ class _Run:
 
         def surface() -> Generator[Progress, None, Any]:
             yield Progress("mesh", 0.0, "comparing depths")
-            every = maps if stereo is None else inside_box(completed(stereo, maps), field.bounds)
+            every = maps if stereo is None else inside_box(elected(stereo, maps), field.bounds)
             agreed = consistent(every)
             yield Progress("mesh", 0.4, "fusing")
             voxel = voxel_size(agreed, field.bounds, options)

@@ -6,7 +6,7 @@ from numpy import ndarray
 
 from data.errors import InputError
 from recon.depthmaps import DepthMaps
-from recon.surface.depth import votes
+from recon.surface.depth import eroded, votes
 from recon.surface.options import SurfaceOptions
 from recon.surface.repair import holes_closed, sound
 from recon.surface.triangles import Triangles
@@ -20,15 +20,20 @@ def clean(mesh: Triangles, maps: DepthMaps, options: SurfaceOptions) -> Triangle
     """
     if len(mesh.faces) == 0:
         raise InputError("The depth pictures do not meet in a surface. Take photos that overlap more, or use a higher --quality.")
-    agree, violate = votes(maps, np.arange(len(maps)), mesh.vertices, tolerance=0.015)
+    views = np.arange(len(maps))
+    agree, _ = votes(maps, views, mesh.vertices, tolerance=0.015)
+    _, violate = votes(eroded(maps), views, mesh.vertices, tolerance=0.015)
     floating = violate > np.maximum(agree, 1)
     mesh = mesh.kept(~floating[mesh.faces].any(1))
     mesh = without_small_pieces(mesh, options.min_component)
     if len(mesh.faces) == 0:
         raise InputError("Only floating fragments were reconstructed. Take photos that overlap more, or use a higher --quality.")
     rim = options.hole * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
-    mesh = decimated(smoothed(holes_closed(sound(mesh), rim)), options.faces)
-    return holes_closed(sound(mesh), rim)
+    mesh = smoothed(holes_closed(sound(mesh), rim))
+    # Decimation may open holes again; what closes them must fit in the budget too.
+    few = sound(decimated(mesh, round(0.98 * options.faces)))
+    whole = holes_closed(few, rim)
+    return whole if len(whole.faces) <= options.faces else few
 
 
 def without_small_pieces(mesh: Triangles, share: float) -> Triangles:

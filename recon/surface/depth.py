@@ -48,15 +48,13 @@ def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6) ->
         neighbours: views asked about each view, the nearest ones in angle.
     """
     cameras = maps.cameras
-    angle = np.arccos(np.clip(cameras.forwards @ cameras.forwards.T, -1, 1))
-    np.fill_diagonal(angle, np.inf)
+    nearest = _nearest_views(cameras, neighbours)
     filtered = []
     for i, depth in enumerate(maps.depth):
         rows, columns = np.nonzero(depth)
         pixels = np.stack([columns, rows], axis=-1) + 0.5
         world = cameras.unproject(i, pixels, depth[rows, columns].astype(np.float64))
-        others = np.argsort(angle[i])[: min(neighbours, len(cameras) - 1)]
-        agree, violate = votes(maps, others, world, tolerance)
+        agree, violate = votes(maps, nearest[i], world, tolerance)
         good = (agree >= 1) & (agree >= violate)
         out = np.zeros_like(depth)
         out[rows[good], columns[good]] = depth[rows[good], columns[good]]
@@ -64,13 +62,51 @@ def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6) ->
     return DepthMaps(cameras, filtered)
 
 
-def completed(first: DepthMaps, second: DepthMaps) -> DepthMaps:
-    """Where ``first`` knows nothing, what ``second`` says (resized to it): stereo completed by the field."""
-    maps = []
-    for a, b in zip(first.depth, second.depth, strict=True):
-        fill = cv2.resize(b, a.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        maps.append(np.where(a > 0, a, fill))
-    return DepthMaps(first.cameras, maps)
+def elected(first: DepthMaps, second: DepthMaps, tolerance: float = 0.01, neighbours: int = 6) -> DepthMaps:
+    """Of two estimates of the same views, at every pixel the one that more of the other views agree with.
+
+    Stereo is exact on texture and wrong on gloss; a field is smooth everywhere and wrong where it never settled. Neither
+    knows; the other views do: those that confirm a depth less those that see through it, asked of both estimates.
+
+    Args:
+        first: wins where both have as many votes.
+        second: is resized to ``first``.
+    """
+    pictures = [cv2.resize(b, a.shape[::-1], interpolation=cv2.INTER_NEAREST) for a, b in zip(first.depth, second.depth, strict=True)]
+    second = DepthMaps(first.cameras, pictures)
+    nearest = _nearest_views(first.cameras, neighbours)
+    chosen = []
+    for i, (a, b) in enumerate(zip(first.depth, second.depth, strict=True)):
+        # Where they are practically equal there is nothing to ask.
+        asked = (b > 0) & (np.abs(a - b) > 0.1 * tolerance * b)
+        rivals = asked & (a > 0)
+        ballots = [_ballot((first, second), i, depth, rivals, nearest[i], tolerance) for depth in (a, b)]
+        taken = asked & (a == 0)
+        taken[rivals] = ballots[1] > ballots[0]
+        chosen.append(np.where(taken, b, a))
+    return DepthMaps(first.cameras, chosen)
+
+
+def _ballot(
+    pools: tuple[DepthMaps, ...], view: int, depth: Float[ndarray, "h w"], where: Bool[ndarray, "h w"], others: Int[ndarray, "k"],
+    tolerance: float,
+) -> Int[ndarray, "p"]:  # fmt: skip
+    """Votes for less votes against the depths of one view at some pixels."""
+    rows, columns = np.nonzero(where)
+    pixels = np.stack([columns, rows], axis=-1) + 0.5
+    world = pools[0].cameras.unproject(view, pixels, depth[rows, columns].astype(np.float64))
+    total = np.zeros(len(rows), np.int64)
+    for pool in pools:
+        agree, violate = votes(pool, others, world, tolerance)
+        total += agree - violate
+    return total
+
+
+def _nearest_views(cameras: Cameras, count: int) -> list[Int[ndarray, "k"]]:
+    """For each view the others, nearest in angle first."""
+    angle = np.arccos(np.clip(cameras.forwards @ cameras.forwards.T, -1, 1))
+    np.fill_diagonal(angle, np.inf)
+    return [row[: min(count, len(cameras) - 1)] for row in np.argsort(angle, axis=1)]
 
 
 def inside_box(maps: DepthMaps, box: Float[ndarray, "2 3"]) -> DepthMaps:
@@ -84,6 +120,14 @@ def inside_box(maps: DepthMaps, box: Float[ndarray, "2 3"]) -> DepthMaps:
         out[rows[good], columns[good]] = depth[rows[good], columns[good]]
         kept.append(out)
     return DepthMaps(maps.cameras, kept)
+
+
+def eroded(maps: DepthMaps) -> DepthMaps:
+    """At every pixel the nearest depth of its 3 x 3 neighbours, unknown if one of them is: what is seen through for certain.
+
+    At the outline of a thin thing the pixel that a point falls on may well show what is behind.
+    """
+    return DepthMaps(maps.cameras, [cv2.erode(depth, np.ones((3, 3), np.uint8)) for depth in maps.depth])
 
 
 def votes(

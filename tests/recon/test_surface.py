@@ -13,7 +13,7 @@ from recon.depthmaps import DepthMaps
 from recon.metrics import psnr, ssim, surface_scores
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean, decimated, face_components, without_small_pieces
-from recon.surface.depth import completed, consistent
+from recon.surface.depth import consistent, elected
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.options import SurfaceOptions
 from recon.surface.raycast import Raycaster, render_mesh
@@ -74,12 +74,18 @@ def test_inconsistent_depths_are_dropped_and_consistent_ones_kept(maps: DepthMap
     assert (consistent(wrong).depth[3] > 0).mean() < 0.05
 
 
-def test_completion_prefers_the_first(maps: DepthMaps) -> None:
-    holes = DepthMaps(maps.cameras, [np.where(np.arange(d.shape[1]) < 60, d, 0) for d in maps.depth])
-    other = DepthMaps(maps.cameras, [d + 1 for d in maps.depth])
-    out = completed(holes, other).depth[0]
-    np.testing.assert_array_equal(out[:, :60][maps.depth[0][:, :60] > 0], maps.depth[0][:, :60][maps.depth[0][:, :60] > 0])
-    np.testing.assert_array_equal(out[:, 60:], other.depth[0][:, 60:])
+def test_of_two_estimates_the_confirmed_one_is_elected(maps: DepthMaps) -> None:
+    """The first has holes and, in one view, a wrong patch; the second is wrong everywhere in one other view."""
+    patch = np.zeros(maps.depth[3].shape, bool)
+    patch[50:70, 50:70] = True
+    first = [np.where(np.arange(d.shape[1]) < 90, d, 0) for d in maps.depth]
+    first[3] = np.where(patch, first[3] * 1.2, first[3])
+    second = [d * (0.8 if i == 5 else 1.0) for i, d in enumerate(maps.depth)]
+    out = elected(DepthMaps(maps.cameras, first), DepthMaps(maps.cameras, second), tolerance=0.02)
+    np.testing.assert_array_equal(out.depth[3][patch], maps.depth[3][patch])
+    kept = (first[5] > 0) & (maps.depth[5] > 0)
+    assert np.isclose(out.depth[5][kept], maps.depth[5][kept]).mean() > 0.95
+    np.testing.assert_array_equal(out.depth[0], maps.depth[0])  # holes are filled
 
 
 def test_stereo_finds_the_spheres_depth(scene: Scene, maps: DepthMaps) -> None:
