@@ -34,6 +34,7 @@ def build(projects: Path, defaults: ReconstructOptions | None = None) -> gr.Bloc
     with gr.Blocks(title="Lumigraph studio") as page:
         project = gr.State(None)
         job = gr.State(None)
+        mesh = gr.State(None)
         gr.Markdown(_INTRO)
         with gr.Row():
             with gr.Column(scale=2):
@@ -54,9 +55,12 @@ def build(projects: Path, defaults: ReconstructOptions | None = None) -> gr.Bloc
 
         files.upload(lambda names: _check(projects, names), files, [project, findings, start])
         files.clear(lambda: (None, "", gr.Button(interactive=False)), None, [project, findings, start])
-        outputs = [job, status, preview, model, video, glb, report, start, cancel]
+        outputs = [job, status, preview, mesh, video, glb, report, start, cancel]
         # One reconstruction at a time: two would share the processor and both be slower than in turn.
-        start.click(partial(_run, options), [project, quality], outputs, concurrency_limit=1, concurrency_id="reconstruct")
+        run = start.click(partial(_run, options), [project, quality], outputs, concurrency_limit=1, concurrency_id="reconstruct")
+        # Not an output of the generator: Gradio 6 announces a generator's last value twice, and a viewer still loading
+        # when the second comes stays blank.
+        run.success(lambda path: path, mesh, model)
         cancel.click(_cancel, job, [status, start, cancel], queue=False)
     return page.queue(max_size=16)
 
@@ -76,7 +80,7 @@ def _check(root: Path, names: list[str] | None) -> tuple[str | None, str, gr.But
 
 
 def _run(options: ReconstructOptions, project: str | None, quality: Any) -> Iterator[tuple[Any, ...]]:
-    """One job, as updates of the page: (job, status, preview, model, video, glb, report, start, cancel)."""
+    """One job, as updates of the page: (job, status, preview, mesh, video, glb, report, start, cancel)."""
     keep = gr.skip()
     if project is None:
         yield None, "Add photos first.", keep, keep, keep, keep, keep, keep, keep

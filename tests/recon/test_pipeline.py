@@ -21,7 +21,7 @@ OPTIONS = ReconstructOptions(
     quality="draft", device="cpu", turntable=False,
     hashgrid=HashGridOptions(
         FieldOptions(levels=4, log2_table_size=13, width=16),
-        TrainOptions(steps=150, samples_per_step=8192, samples_per_ray=16, occupancy_side=32, preview_every=60, checkpoint_every=50),
+        TrainOptions(steps=300, samples_per_step=8192, samples_per_ray=16, occupancy_side=32, preview_every=60, checkpoint_every=50),
     ),
     surface=SurfaceOptions(resolution=48, depth_side=96, faces=2000, texture=128),
 )  # fmt: skip
