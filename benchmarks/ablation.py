@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.common import about_this_run, drained
 from data.images import resize
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("scene", type=Path)
     parser.add_argument("--quality", default="standard")
     parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--vary", action="append", default=[], metavar="NAME=VALUE,...")
     arguments = parser.parse_args()
     options = ReconstructOptions(quality=arguments.quality, steps=arguments.steps).resolved()
@@ -64,7 +66,7 @@ def main() -> None:
         maps = consistent(drained(sweep_depths(train, options.surface.depth_side, sweep_ranges(train))))
         for changes in ["", *arguments.vary]:
             started = time.perf_counter()
-            trainer = HashGridTrainer(train, varied(options.hashgrid, changes), "cpu", maps)
+            trainer = HashGridTrainer(train, varied(options.hashgrid, changes), torch.device(arguments.device), maps)
             drained(trainer.train())
             seconds = time.perf_counter() - started
             score = held_out_psnr(trainer.radiance_field(), test, trainer.near)
