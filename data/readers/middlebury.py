@@ -1,8 +1,10 @@
 """Middlebury multi-view stereo `*_par.txt`: one line a picture, name, K, R, t."""
 
+import re
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from data.cameras import Cameras, rigid_inverse
 from data.errors import InputError
@@ -50,4 +52,23 @@ def read(folder: Path) -> Scene:
         image_paths=tuple(paths),
         cameras=cameras.checked([p.name for p in paths], path.name),
         report=SceneReport(tuple(dropped), (), "middlebury"),
+        box=_stated_box(folder),
     )
+
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_CORNER = rf"\(\s*({_NUMBER})[\s,]+({_NUMBER})[\s,]+({_NUMBER})\s*\)"
+
+
+def _stated_box(folder: Path) -> Float[np.ndarray, "2 3"] | None:
+    """The object's tight bounding box, which these sets state in their README.txt in words and two corners; with 5 % to spare."""
+    readme = next((p for p in sorted(folder.iterdir()) if p.name.lower() == "readme.txt"), None)
+    if readme is None:
+        return None
+    found = re.search(rf"bounding box[^()]*{_CORNER}\s*{_CORNER}", readme.read_text(encoding="utf-8", errors="replace"), re.IGNORECASE)
+    if found is None:
+        return None
+    corners = np.array([float(v) for v in found.groups()]).reshape(2, 3)
+    low, high = corners.min(0), corners.max(0)
+    margin = 0.05 * float((high - low).max())
+    return np.stack([low - margin, high + margin])

@@ -147,6 +147,9 @@ def test_middlebury_is_read(tmp_path: Path) -> None:
         lines.append(f"{i}.png {' '.join(map(repr, map(float, numbers)))}")
     (tmp_path / "sphere_par.txt").write_text("\n".join(lines) + "\n")
     assert_same_cameras(read_scene(tmp_path).posed(), scene.posed())
+    assert read_scene(tmp_path).box is None
+    (tmp_path / "README.txt").write_text("The (tight) bounding box for it is\n(-1 -1.0 -1e0)\n(1 1 0.5)\nand (this) is no box.")
+    np.testing.assert_allclose(read_scene(tmp_path).box, [[-1.1, -1.1, -1.1], [1.1, 1.1, 0.6]])
 
 
 def test_blender_synthetic_splits_and_alpha(tmp_path: Path) -> None:
