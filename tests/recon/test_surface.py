@@ -13,7 +13,7 @@ from recon.depthmaps import DepthMaps
 from recon.metrics import psnr, ssim, surface_scores
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean, decimated, face_components, without_small_pieces
-from recon.surface.depth import consistent, elected
+from recon.surface.depth import consistent, elected, eroded, votes
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.options import SurfaceOptions
 from recon.surface.raycast import Raycaster, render_mesh
@@ -86,6 +86,17 @@ def test_of_two_estimates_the_confirmed_one_is_elected(maps: DepthMaps) -> None:
     kept = (first[5] > 0) & (maps.depth[5] > 0)
     assert np.isclose(out.depth[5][kept], maps.depth[5][kept]).mean() > 0.95
     np.testing.assert_array_equal(out.depth[0], maps.depth[0])  # holes are filled
+
+
+def test_only_what_is_seen_through_for_certain_counts_against_a_point(maps: DepthMaps) -> None:
+    """Points on the sphere's outline fall on pixels that show the far background; eroded, they do not count."""
+    behind = DepthMaps(maps.cameras, [np.where(d > 0, d, 50.0).astype(np.float32) for d in maps.depth])
+    ball = np.asarray(trimesh.creation.icosphere(subdivisions=4).vertices) * 1.001
+    views = np.arange(len(maps))
+    plain, certain = (votes(m, views, ball, 0.02)[1].sum() for m in (behind, eroded(behind)))
+    assert certain < 0.2 * plain
+    off = np.array([[0.0, 0.0, 3.0]])  # far from everything: seen through, eroded or not
+    assert votes(eroded(behind), views, off, 0.02)[1].sum() == votes(behind, views, off, 0.02)[1].sum()
 
 
 def test_stereo_finds_the_spheres_depth(scene: Scene, maps: DepthMaps) -> None:
