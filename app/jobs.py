@@ -6,6 +6,7 @@ The command line and the studio run the same jobs. The child prints one JSON obj
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -73,6 +74,9 @@ class Job:
                 yield from self._events(self._process)
             finally:
                 self._stop()
+        if self.result is not None:  # the log of a run that went well is of no use
+            shutil.rmtree(folder, ignore_errors=True)
+            self.log = None
 
     def _events(self, process: subprocess.Popen[str]) -> Iterator[Event]:
         assert process.stdout is not None
