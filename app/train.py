@@ -1,0 +1,39 @@
+"""`lumigraph train general`, also as a module for torchrun: torchrun --nproc-per-node N -m app.train --config FILE --out DIR."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from app.config import from_json, read_toml
+from data.errors import InputError
+from recon.general.training import Trainer, TrainOptions, distributed
+
+
+def train_general(options: TrainOptions, out: Path, quiet: bool = False) -> None:
+    """Train until the schedule ends; an interrupted run goes on where its last checkpoint stands."""
+    rank, processes, device = distributed()
+    trainer = Trainer(options, out, device, rank, processes)
+    if trainer.step and rank == 0:
+        print(f"going on from step {trainer.step}", file=sys.stderr)
+    for row in trainer.train():
+        if rank == 0 and not quiet:
+            print("  ".join(f"{k} {v:.4g}" for k, v in row.items()), file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Entry for torchrun."""
+    parser = argparse.ArgumentParser(prog="python -m app.train")
+    parser.add_argument("--config", type=Path, help="TOML file with TrainOptions")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    try:
+        options = from_json(TrainOptions, read_toml(arguments.config), str(arguments.config)) if arguments.config else TrainOptions()
+        train_general(options, arguments.out)
+    except InputError as error:
+        print(f"lumigraph: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The geometry branch: fuse the source views at a sample, then look along the ray; out comes a signed distance."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recon.general.norms import LayerNorm
+from recon.general.options import ModelOptions
+from recon.general.sources import CUES
+
+
+class CoarseGeometry(nn.Module):
+    """Signed distance from the depth volumes alone: cheap enough for every sample of every ray."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.view = nn.Sequential(nn.Linear(CUES, width), nn.ReLU(), nn.Linear(width, width + 1))
+        self.mix = nn.Linear(2 * width + 2, 24)
+        self.along = nn.ModuleList(nn.Conv1d(24, 24, 5, padding=2) for _ in range(2))
+        self.leave = nn.Linear(24, 1)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(6.0)))
+
+    def forward(
+        self, cues: Float[Tensor, "n s v c"], seen: Bool[Tensor, "n s v"], distance: Float[Tensor, "n s v"]
+    ) -> Float[Tensor, "n s"]:
+        """Signed distance in local units for n rays of s samples."""
+        x = self.view(cues)
+        weights = masked_softmax(x[..., -1], seen)
+        x = F.relu(x[..., :-1])
+        base = (weights * distance).sum(-1)
+        pooled = (weights[..., None].to(x.dtype) * x).sum(2)
+        peak = (x * seen[..., None]).amax(2)
+        some = torch.stack([seen.float().mean(-1), base], dim=-1).to(x.dtype)
+        y = F.relu(self.mix(torch.cat([pooled, peak, some], dim=-1))).transpose(1, 2)
+        for layer in self.along:
+            y = y + F.relu(layer(y))
+        return base + self.leave(y.transpose(1, 2))[..., 0].float()
+
+
+class RayLayer(nn.Module):
+    """Self-attention among the samples of a ray, then a feed-forward network (pre-norm)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = LayerNorm(width), LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Float[Tensor, "n s c"]) -> Float[Tensor, "n s c"]:
+        n, s, c = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(n, s, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, s, c))
+        return x + self.feed(self.norm2(x))
+
+
+class Geometry(nn.Module):
+    """Views fused by two rounds of attention pooling (any number, any order), then a transformer along the ray."""
+
+    def __init__(self, options: ModelOptions) -> None:
+        super().__init__()
+        d, self.features = options.token, options.features[1] + options.features[2] + 3
+        self.enter = nn.Linear(self.features + CUES, d)
+        self.score1, self.score2 = nn.Linear(d, 1), nn.Linear(d, 1)
+        self.update, self.told = nn.Linear(d, d), nn.Linear(2 * d, d)
+        self.token = nn.Linear(4 * d + 2, options.ray)
+        self.position = nn.Linear(8, options.ray)
+        self.layers = nn.ModuleList(RayLayer(options.ray, options.heads) for _ in range(options.ray_layers))
+        self.leave = nn.Sequential(LayerNorm(options.ray), nn.Linear(options.ray, 1))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    def forward(
+        self, features: Float[Tensor, "n s v f"], cues: Float[Tensor, "n s v c"], seen: Bool[Tensor, "n s v"],
+        distance: Float[Tensor, "n s v"], position: Float[Tensor, "n s"],
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s v"]]:  # fmt: skip
+        """Signed distance in local units, and how far each view is trusted (sums to one over the views).
+
+        Args:
+            features: what the views show at the samples: feature maps and photo.
+            position: coordinate of the samples along their ray, 0 to 1.
+        """
+        x = F.gelu(self.enter(torch.cat([features, cues.to(features.dtype)], dim=-1)))
+        first = _pooled(x, masked_softmax(self.score1(x)[..., 0], seen))
+        x = x + F.gelu(self.update(x) + self.told(first)[:, :, None])
+        trust = masked_softmax(self.score2(x)[..., 0], seen)
+        base = (trust * distance).sum(-1)
+        some = torch.stack([seen.float().mean(-1), base], dim=-1).to(x.dtype)
+        y = self.token(torch.cat([first, _pooled(x, trust), some], dim=-1))
+        angle = position[..., None] * torch.tensor([1.0, 4.0, 16.0, 64.0], device=x.device)
+        y = y + self.position(torch.cat([angle.sin(), angle.cos()], dim=-1).to(x.dtype))
+        for layer in self.layers:
+            y = layer(y)
+        return base + self.leave(y)[..., 0].float(), trust
+
+
+def masked_softmax(scores: Float[Tensor, "*n v"], seen: Bool[Tensor, "*n v"]) -> Float[Tensor, "*n v"]:
+    """Softmax over the views that see the sample; over all of them where none does."""
+    return torch.softmax(scores.float() - 1e4 * (~seen).float(), dim=-1)
+
+
+def _pooled(x: Float[Tensor, "n s v d"], weights: Float[Tensor, "n s v"]) -> Float[Tensor, "n s 2d"]:
+    """Weighted mean and variance over the views."""
+    w = weights[..., None].to(x.dtype)
+    mean = (w * x).sum(2)
+    return torch.cat([mean, (w * (x - mean[:, :, None]).square()).sum(2)], dim=-1)

@@ -1,0 +1,143 @@
+"""The general model: photos in, depth, signed distance and novel views out, with nothing trained on the scene."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from recon.general.blending import Blending
+from recon.general.encoder import Encoder
+from recon.general.geometry import CoarseGeometry, Geometry
+from recon.general.marching import crossings, resample, surface_weights, to_distance
+from recon.general.options import ModelOptions
+from recon.general.sources import Sources, fetch, look, surface_map
+from recon.general.volume import Cascade, DepthLevel, plane_homographies
+
+
+@dataclass(frozen=True)
+class Traced:
+    """Everything that is known about n rays; coordinates run from 0 (near) to 1 (far), uniform in inverse distance."""
+
+    rgb: Float[Tensor, "n 3"]
+    coordinate: Float[Tensor, "n"]
+    """Expected coordinate of the surface."""
+    coarse_coordinate: Float[Tensor, "n"]
+    """The same from the depth volumes alone."""
+    opacity: Float[Tensor, "n"]
+    """How much of the ray ends at a surface before its far end."""
+    weights: Float[Tensor, "n s"]
+    """Rendering weights of the fine samples; the last is the background's."""
+    samples: Float[Tensor, "n s"]
+    """Coordinates of the fine samples; likewise the coarse ones."""
+    signed: Float[Tensor, "n s"]
+    """Signed distance at the fine samples, scene units."""
+    unit: Float[Tensor, "n s"]
+    """The networks' unit of length there."""
+    blend: Float[Tensor, "n s v"]
+    """Blending weights of the source views at the fine samples."""
+    coarse_samples: Float[Tensor, "n c"]
+    coarse_signed: Float[Tensor, "n c"]
+    coarse_unit: Float[Tensor, "n c"]
+
+
+class GeneralNetwork(nn.Module):
+    """All weights. `recon.general.engine` wraps them into the engine that the product uses."""
+
+    def __init__(self, options: ModelOptions | None = None) -> None:
+        super().__init__()
+        self.options = options = options or ModelOptions()
+        self.encoder = Encoder(options)
+        self.cascade = Cascade(options)
+        self.coarse = CoarseGeometry()
+        self.geometry = Geometry(options)
+        self.blending = Blending(options)
+
+    def encode(self, images: Float[Tensor, "n 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Feature maps at 1/8, 1/4 and 1/2."""
+        if images.is_cuda:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.encoder(images)  # type: ignore[no-any-return]
+
+    def volumes(
+        self, features: tuple[Tensor, Tensor, Tensor], intrinsics: Float[Tensor, "n 3 3"], camera_to_world: Float[Tensor, "n 4 4"],
+        references: Int[Tensor, "refs"], neighbours: Int[Tensor, "refs k"], near: Float[Tensor, "refs"], far: Float[Tensor, "refs"],
+    ) -> list[DepthLevel]:  # fmt: skip
+        """Depth of some views by plane sweeps against their neighbours; see `volume.Cascade`."""
+        homographies = plane_homographies(intrinsics, camera_to_world, references, neighbours)
+        return self.cascade(features, references, neighbours, homographies, near, far)  # type: ignore[no-any-return]
+
+    def sources(
+        self, images: Float[Tensor, "b v 3 h w"], intrinsics: Float[Tensor, "b v 3 3"], camera_to_world: Float[Tensor, "b v 4 4"],
+        neighbours: Int[Tensor, "b v k"], near: Float[Tensor, "b v"], far: Float[Tensor, "b v"], present: Bool[Tensor, "b v"],
+    ) -> tuple[Sources, list[DepthLevel]]:  # fmt: skip
+        """Encode the views of B scenes and find the depth of each.
+
+        Args:
+            neighbours: views that each view is compared with, as indices within its scene.
+            near: nearest z-depth of each view, scene units; likewise ``far``.
+            present: false for places that hold no view.
+        """
+        b, v, _, h, w = images.shape
+        features = self.encode(images.flatten(0, 1))
+        start = torch.arange(b, device=images.device)[:, None, None] * v
+        references = torch.arange(b * v, device=images.device)
+        levels = self.volumes(
+            features, intrinsics.flatten(0, 1), camera_to_world.flatten(0, 1), references, (neighbours + start).flatten(0, 1),
+            near.flatten(), far.flatten(),
+        )  # fmt: skip
+        sizes = torch.tensor([w, h], device=images.device, dtype=torch.float32).expand(b, v, 2)
+        quarter, half = (f.view(b, v, *f.shape[1:]) for f in features[1:])
+        return Sources(images, quarter, half, surface_map(levels, v), intrinsics, camera_to_world, sizes, present), levels
+
+    def trace(
+        self, sources: Sources, origins: Float[Tensor, "b r 3"], directions: Float[Tensor, "b r 3"], near: Float[Tensor, "b r"],
+        far: Float[Tensor, "b r"], jitter: bool = False, color: bool = True,
+    ) -> Traced:  # fmt: skip
+        """Coarse samples find the surface, fine ones around it say exactly where it is and what it looks like."""
+        o = self.options
+        b, r = near.shape
+        n = b * r
+        near_, far_ = near.reshape(n, 1).float(), far.reshape(n, 1).float()
+        steps = torch.arange(o.coarse_samples, device=near.device)
+        offset = torch.rand(n, o.coarse_samples, device=near.device) if jitter else torch.full((n, o.coarse_samples), 0.5, device=near.device)
+        s = (steps + offset) / o.coarse_samples
+        s = torch.cat([s[:, :-1], torch.ones_like(s[:, :1])], dim=1)
+        t = to_distance(s, near_, far_)
+        points = origins[:, :, None] + directions[:, :, None] * t.view(b, r, -1, 1)
+        sighting = look(sources, points, origins, o.reach)
+        coarse = self.coarse(*(x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance)))
+        coarse_weights = surface_weights(coarse, self.coarse.log_sharpness.exp())
+        where, _ = crossings(coarse, s)
+        coarse_coordinate = (coarse_weights * where).sum(1)
+        coarse_unit = sighting.unit.flatten(0, 1)
+
+        fine = resample(coarse_weights, s, o.fine_samples, jitter)
+        fine = torch.cat([fine, torch.ones_like(fine[:, :1])], dim=1)
+        points = origins[:, :, None] + directions[:, :, None] * to_distance(fine, near_, far_).view(b, r, -1, 1)
+        sighting = look(sources, points, origins, o.reach)
+        pictures = sources.images.permute(0, 1, 3, 4, 2)
+        photo = _rays_first(fetch(pictures, sighting.grid))
+        half = _rays_first(fetch(sources.half, sighting.grid))
+        quarter = _rays_first(fetch(sources.quarter, sighting.grid))
+        cues, seen, distance, unit = (x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance, sighting.unit))
+        features = torch.cat([quarter, half, photo.to(half.dtype)], dim=-1)
+        signed, trust = self.geometry(features, cues, seen, distance, fine)
+        weights = surface_weights(signed, self.geometry.log_sharpness.exp())
+        where, fraction = crossings(signed, fine)
+        if color:
+            blend = self.blending(features[..., quarter.shape[-1] :], cues, seen, trust)
+            colors = (blend[..., None] * photo.float()).sum(2)
+            f = fraction.detach()[..., None]
+            at = torch.cat([colors[:, :-1] * (1 - f) + colors[:, 1:] * f, colors[:, -1:]], dim=1)
+            rgb = (weights[..., None] * at).sum(1)
+        else:
+            blend, rgb = trust, torch.zeros(n, 3, device=near.device)
+        return Traced(
+            rgb, (weights * where).sum(1), coarse_coordinate, 1 - weights[:, -1], weights, fine, signed * unit, unit, blend,
+            s, coarse * coarse_unit, coarse_unit,
+        )  # fmt: skip
+
+
+def _rays_first(x: Float[Tensor, "b v r s c"]) -> Float[Tensor, "n s v c"]:
+    return x.permute(0, 2, 3, 1, 4).flatten(0, 1)

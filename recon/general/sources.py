@@ -1,0 +1,131 @@
+"""Source views as the branches see them: feature maps, photos and depth volumes, asked at projected points."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from recon.general.volume import DepthLevel
+
+
+@dataclass(frozen=True)
+class Sources:
+    """V source views of each of B scenes (B is 1 outside training)."""
+
+    images: Float[Tensor, "b v 3 h w"]
+    """The photos, sRGB 0 to 1."""
+    quarter: Float[Tensor, "b v h4 w4 c4"]
+    half: Float[Tensor, "b v h2 w2 c2"]
+    surface: Float[Tensor, "b v h2 w2 6"]
+    """Per pixel of the finest volume: inverse z-depth, its slopes along x and y per photo pixel, confidences of the three levels."""
+    intrinsics: Float[Tensor, "b v 3 3"]
+    camera_to_world: Float[Tensor, "b v 4 4"]
+    sizes: Float[Tensor, "b v 2"]
+    """Width and height of each photo: smaller than the tensors where photos of several sizes share them."""
+    present: Bool[Tensor, "b v"]
+    """False for places that hold no view."""
+
+    def select(self, views: Tensor) -> "Sources":
+        """Some views of a single scene, in the given order."""
+        return Sources(*(getattr(self, name)[:, views] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Points as each source view sees them."""
+
+    grid: Float[Tensor, "b v r s 2"]
+    """Positions in the view for `grid_sample`."""
+    seen: Bool[Tensor, "b r s v"]
+    """Whether the point lies in front of the view and inside its picture."""
+    cues: Float[Tensor, "b r s v 10"]
+    """Signed distance to the view's own surface at three scales, its confidences, viewing angles, distance ratio, seen."""
+    distance: Float[Tensor, "b r s v"]
+    """Signed distance to the plane of the view's nearest surface pixel, in units of ``unit``."""
+    unit: Float[Tensor, "b r s"]
+    """Local unit of length in scene units: proportional to the mean distance from the views."""
+
+
+CUES = 10
+
+
+def surface_map(levels: list[DepthLevel], views: int) -> Float[Tensor, "b v h w 6"]:
+    """What `Sources.surface` holds, from the volumes of all views (scene after scene)."""
+    fine = levels[-1]
+    w = fine.inverse_depth
+    n, height, width = w.shape
+
+    def slope(x: Tensor, dim: int) -> Tensor:
+        """The smaller of the one-sided differences: slopes must not reach across outlines."""
+        d = x.diff(dim=dim) / 2.0
+        first, last = torch.narrow(d, dim, 0, 1), torch.narrow(d, dim, d.shape[dim] - 1, 1)
+        left, right = torch.cat([first, d], dim), torch.cat([d, last], dim)
+        return torch.where(left.abs() < right.abs(), left, right)
+
+    confidences = [F.interpolate(level.confidence[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0] for level in levels]
+    out = torch.stack([w, slope(w, 2), slope(w, 1), *confidences], dim=-1)
+    return out.view(n // views, views, height, width, 6)
+
+
+@torch.autocast("cuda", enabled=False)
+def look(sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"], reach: float) -> Sighting:
+    """Project points into all source views and compare them with the surfaces that these found."""
+    b, r, s, _ = points.shape
+    v = sources.images.shape[1]
+    pose = sources.camera_to_world
+    offset = points[:, None] - pose[:, :, None, None, :3, 3]
+    local = torch.einsum("bvrsi,bvij->bvrsj", offset, pose[:, :, :3, :3])
+    z = local[..., 2]
+    safe = z.clamp(min=1e-6)
+    k = sources.intrinsics[:, :, None, None]
+    px = local[..., 0] / safe * k[..., 0, 0] + local[..., 1] / safe * k[..., 0, 1] + k[..., 0, 2]
+    py = local[..., 1] / safe * k[..., 1, 1] + k[..., 1, 2]
+    pixels = torch.stack([px, py], dim=-1)
+    size = sources.sizes[:, :, None, None]
+    full = torch.tensor([sources.images.shape[-1], sources.images.shape[-2]], device=points.device)
+    # Points out of the picture ask its border.
+    inside = torch.minimum(torch.maximum(pixels, torch.full_like(size, 0.5)), size - 0.5)
+    grid = 2 * inside / full - 1
+    seen = (z > 1e-6) & ((pixels > 0) & (pixels < size)).all(-1) & sources.present[:, :, None, None]
+
+    found = fetch(sources.surface, grid, mode="nearest")
+    height, width = sources.surface.shape[2:4]
+    step = full / torch.tensor([width, height], device=points.device)
+    nearest = ((inside / step).floor() + 0.5) * step
+    shift = inside - nearest
+    inverse = found[..., 0] + found[..., 1] * shift[..., 0] + found[..., 2] * shift[..., 1]
+    ahead = 1 - z * inverse
+    # The surface pixel spans the plane n . x = 1 in camera coordinates; its inverse depth is linear in the pixel.
+    n = torch.stack([
+        k[..., 0, 0] * found[..., 1], k[..., 1, 1] * found[..., 2],
+        inverse - found[..., 1] * (px - k[..., 0, 2]) - found[..., 2] * (py - k[..., 1, 2]),
+    ], dim=-1)  # fmt: skip
+    norm = n.norm(dim=-1).clamp(min=1e-9)
+    away = offset.norm(dim=-1)
+    visible = seen.to(z.dtype)
+    unit = reach * (away * visible).sum(1) / visible.sum(1).clamp(min=1)
+    unit = torch.where(visible.sum(1) > 0, unit, reach * away.mean(1)).clamp(min=1e-9)
+    distance = ahead / norm / unit[:, None]
+    toward = points - origins[:, :, None]
+    target = toward / toward.norm(dim=-1, keepdim=True).clamp(min=1e-9)
+    source = offset / away[..., None].clamp(min=1e-9)
+    dot = (source * target[:, None]).sum(-1)
+    ratio = torch.log(away.clamp(min=1e-9) / toward.norm(dim=-1).clamp(min=1e-9)[:, None]).clamp(-2, 2)
+    incidence = (n * local).sum(-1).abs() / (norm * away.clamp(min=1e-9))
+    cues = torch.stack([
+        distance.clamp(-2, 2), (distance * 6).clamp(-2, 2), (ahead / reach / 6).clamp(-2, 2),
+        found[..., 3], found[..., 4], found[..., 5], (1 - dot).clamp(max=0.5) * 4, ratio, incidence, visible,
+    ], dim=-1)  # fmt: skip
+    return Sighting(grid, seen.permute(0, 2, 3, 1), cues.permute(0, 2, 3, 1, 4), distance.clamp(-2, 2).permute(0, 2, 3, 1), unit)
+
+
+def fetch(maps: Float[Tensor, "b v h w c"], grid: Float[Tensor, "b v r s 2"], mode: str = "bilinear") -> Float[Tensor, "b v r s c"]:
+    """Values of channels-last maps at projected points."""
+    b, v, h, w, c = maps.shape
+    r, s = grid.shape[2:4]
+    # Positions need single precision, and grid_sample wants one precision for both.
+    flat = maps.reshape(b * v, h, w, c).permute(0, 3, 1, 2).float()
+    out = F.grid_sample(flat, grid.reshape(b * v, r, s, 2), mode=mode, padding_mode="border", align_corners=False)
+    return out.permute(0, 2, 3, 1).view(b, v, r, s, c)

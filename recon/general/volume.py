@@ -1,0 +1,160 @@
+"""The coarse-to-fine depth volumes: for every source view, where along its pixels the surface is, and how sure that is.
+
+A cascade of small cost volumes (Gu et al. 2020) over group-wise correlations (Guo et al. 2019), with the visibility of each
+neighbour learned per pixel (Wang et al. 2021). The volumes belong to the source views, not to the view that is rendered:
+they are computed once for a scene and shared by every ray that is asked for later.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kernels.planesweep import correlate, correlate_mean
+from kernels.planesweep.reference import weighted_mean
+from recon.general.encoder import normalised_groups
+from recon.general.norms import GroupNorm
+from recon.general.options import ModelOptions
+
+
+@dataclass(frozen=True)
+class DepthLevel:
+    """What one volume of the cascade says."""
+
+    inverse_depth: Float[Tensor, "refs h w"]
+    """Expected inverse z-depth, per scene unit."""
+    confidence: Float[Tensor, "refs h w"]
+    """Probability of the bins around the expectation, 0 to 1."""
+    logits: Float[Tensor, "refs d h w"]
+    hypotheses: Float[Tensor, "refs d h w"]
+    """Inverse z-depths of the bins, from far to near."""
+
+
+class Block3d(nn.Sequential):
+    """Convolution, group norm, ReLU."""
+
+    def __init__(self, i: int, o: int, stride: int | tuple[int, int, int] = 1) -> None:
+        super().__init__(nn.Conv3d(i, o, 3, stride=stride, padding=1, bias=False), GroupNorm(max(o // 8, 1), o), nn.ReLU(inplace=True))
+
+
+class Regulariser(nn.Module):
+    """A small 3D U-Net over a cost volume, told what the reference picture looks like."""
+
+    def __init__(self, groups: int, context: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv3d(groups + 1, width, 3, padding=1)
+        self.context = nn.Conv2d(context, width, 3, padding=1)
+        wide = [width, *(min(2 * width * (i + 1), 48) for i in range(depth))]
+        self.down = nn.ModuleList(nn.Sequential(Block3d(a, b, 2), Block3d(b, b)) for a, b in zip(wide[:-1], wide[1:], strict=True))
+        self.up = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in zip(wide[:-1], wide[1:], strict=True))
+        self.merge = nn.ModuleList(Block3d(a, a) for a in wide[:-1])
+        self.leave = nn.Conv3d(width, 1, 3, padding=1)
+
+    def forward(self, cost: Float[Tensor, "refs g d h w"], features: Float[Tensor, "refs h w c"]) -> Float[Tensor, "refs d h w"]:
+        x = F.relu(self.enter(cost) + self.context(features.permute(0, 3, 1, 2))[:, :, None])
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(x)
+        for skip, up, merge in zip(reversed(skips), reversed(self.up), reversed(self.merge), strict=True):
+            x = merge(skip + F.interpolate(up(x), size=skip.shape[2:], mode="trilinear", align_corners=False))
+        return self.leave(x)[:, 0]
+
+
+class Cascade(nn.Module):
+    """Three volumes, at 1/8, 1/4 and 1/2 of the photo's size."""
+
+    def __init__(self, options: ModelOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.visibility = nn.Sequential(nn.Linear(options.groups[0], 16), nn.ReLU(), nn.Linear(16, 1))
+        self.regularise = nn.ModuleList(
+            Regulariser(g, c, w, depth)
+            for g, c, w, depth in zip(options.groups, options.features, options.volume_widths, (3, 2, 2), strict=True)
+        )
+
+    def forward(
+        self, features: tuple[Tensor, Tensor, Tensor], references: Int[Tensor, "refs"], neighbours: Int[Tensor, "refs k"],
+        homographies: Float[Tensor, "refs k 3 4"], near: Float[Tensor, "refs"], far: Float[Tensor, "refs"],
+    ) -> list[DepthLevel]:  # fmt: skip
+        """Depth of the reference views, from coarse to fine.
+
+        Args:
+            features: of all images, at 1/8, 1/4 and 1/2, channels last.
+            references: image indices to make volumes for; likewise ``neighbours``.
+            homographies: see `kernels.planesweep.correlate`.
+            near: nearest z-depth of each volume, scene units; likewise ``far``.
+        """
+        levels: list[DepthLevel] = []
+        o = self.options
+        low, high = 1 / far, 1 / near
+        spacing = (high - low) / o.hypotheses[0]
+        weights: Tensor | None = None
+        for i, (maps, scale) in enumerate(zip(features, (8.0, 4.0, 2.0), strict=True)):
+            unit = normalised_groups(maps, o.groups[i])
+            h, w = maps.shape[1:3]
+            steps = torch.arange(o.hypotheses[i], device=near.device) + 0.5
+            if i == 0:
+                inverse = (low[:, None] + steps * spacing[:, None])[:, :, None, None].expand(-1, -1, h, w)
+            else:
+                spacing = spacing / o.zoom[i - 1]
+                centre = _resized(levels[-1].inverse_depth.detach(), h, w)
+                offset = (steps - 0.5 * o.hypotheses[i])[None] * spacing[:, None]
+                # Keep the whole bundle inside the range: a hypothesis behind the far plane teaches nothing.
+                slack = 0.5 * o.hypotheses[i] * spacing
+                centre = torch.minimum(torch.maximum(centre, (low + slack)[:, None, None]), (high - slack)[:, None, None])
+                inverse = centre[:, None] + offset[:, :, None, None]
+            depth = 1 / inverse.clamp(min=1e-6)
+            if weights is None:
+                values, seen = correlate(unit, references, neighbours, homographies, depth, scale, o.groups[i])
+                weights = self._visible(values, seen)
+                cost, total = weighted_mean(values, seen, weights)
+                weights = weights.detach()
+            else:
+                weights = _resized(weights.flatten(0, 1), h, w).view(*weights.shape[:2], h, w)
+                cost, total = correlate_mean(unit, references, neighbours, homographies, depth, weights, scale, o.groups[i])
+            volume = torch.cat([cost, total[..., None].to(cost.dtype)], dim=-1).permute(0, 4, 1, 2, 3)
+            logits = self.regularise[i](volume, maps[references]).float()
+            levels.append(_expectation(logits, inverse, window=2 if i == 0 else o.hypotheses[i]))
+        return levels
+
+    def _visible(self, values: Float[Tensor, "refs k d h w g"], seen: Float[Tensor, "refs k d h w"]) -> Float[Tensor, "refs k h w"]:
+        """How well each neighbour sees each pixel's surface: somewhere along the ray it must match."""
+        score = self.visibility(values)[..., 0].float() - 20 * (1 - seen.float())
+        return torch.sigmoid(score.amax(2)).clamp(min=0.01)
+
+
+def _expectation(logits: Tensor, inverse: Tensor, window: int) -> DepthLevel:
+    """Expected inverse depth over the bins around the most probable one, and how much probability they hold."""
+    p = torch.softmax(logits, dim=1)
+    if window < logits.shape[1]:
+        index = torch.arange(logits.shape[1], device=logits.device)[None, :, None, None]
+        p_near = p * ((index - logits.argmax(1, keepdim=True)).abs() <= window)
+    else:
+        p_near = p
+    mass = p_near.sum(1)
+    value = (p_near * inverse).sum(1) / mass.clamp(min=1e-6)
+    # With all bins in the window their probability says nothing: how peaked they are does.
+    confidence = mass if window < logits.shape[1] else p.amax(1)
+    return DepthLevel(value, confidence, logits, inverse)
+
+
+def _resized(maps: Float[Tensor, "n h w"], h: int, w: int) -> Float[Tensor, "n h2 w2"]:
+    return F.interpolate(maps[:, None], size=(h, w), mode="bilinear", align_corners=False)[:, 0]
+
+
+@torch.autocast("cuda", enabled=False)
+def plane_homographies(
+    intrinsics: Float[Tensor, "n 3 3"], camera_to_world: Float[Tensor, "n 4 4"], references: Int[Tensor, "refs"],
+    neighbours: Int[Tensor, "refs k"],
+) -> Float[Tensor, "refs k 3 4"]:  # fmt: skip
+    """[A | t] with neighbour pixel ~ depth * A (x, y, 1) + t, photo pixels."""
+    # Double precision: the difference of far-away centres must keep its digits.
+    k, pose = intrinsics.double(), camera_to_world.double()
+    rotation, centre = pose[:, :3, :3], pose[:, :3, 3]
+    into = k[neighbours] @ rotation[neighbours].transpose(-1, -2)
+    out = rotation[references] @ torch.linalg.inv(k[references])
+    shift = centre[references][:, None] - centre[neighbours]
+    return torch.cat([into @ out[:, None], into @ shift[..., None]], dim=-1).float()
