@@ -18,7 +18,7 @@ def fract(x):
 
 @njit(inline="always")
 def _cell(x):
-    return math.floor(x)
+    return int(math.floor(x))
 
 
 @njit

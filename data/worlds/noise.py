@@ -11,13 +11,12 @@ f = np.float32
 @njit(inline="always")
 def hash01(x, y, z, seed):
     """A number in [0, 1) for a cell of the integer lattice (integer finaliser of Wellons' hash prospector)."""
-    h = (x * 73856093 ^ y * 19349663 ^ z * 83492791 ^ seed * 2654435761) & 0xFFFFFFFF
-    h ^= h >> 16
-    h = (h * 0x7FEB352D) & 0xFFFFFFFF
-    h ^= h >> 15
-    h = (h * 0x846CA68B) & 0xFFFFFFFF
-    h ^= h >> 16
-    return f(h >> 8) * f(1 / 16777216)
+    # Casts to 32 bits after every step: numba would go on in 64, which GPUs emulate.
+    h = np.uint32(x * 73856093 ^ y * 19349663 ^ z * 83492791 ^ seed * 2654435761)
+    h = np.uint32(np.uint32(h ^ np.uint32(h >> np.uint32(16))) * np.uint32(0x7FEB352D))
+    h = np.uint32(np.uint32(h ^ np.uint32(h >> np.uint32(15))) * np.uint32(0x846CA68B))
+    h = np.uint32(h ^ np.uint32(h >> np.uint32(16)))
+    return f(np.int32(h >> np.uint32(8))) * f(1 / 16777216)
 
 
 @njit(inline="always")
@@ -34,7 +33,7 @@ def smooth_step(low, high, x):
 @njit
 def value_noise(x, y, z, seed):
     """Smooth noise in [0, 1] with features of unit size."""
-    i, j, k = math.floor(x), math.floor(y), math.floor(z)
+    i, j, k = int(math.floor(x)), int(math.floor(y)), int(math.floor(z))
     a, b, c = x - f(i), y - f(j), z - f(k)
     a, b, c = a * a * (f(3) - f(2) * a), b * b * (f(3) - f(2) * b), c * c * (f(3) - f(2) * c)
     low = mix(mix(hash01(i, j, k, seed), hash01(i + 1, j, k, seed), a), mix(hash01(i, j + 1, k, seed), hash01(i + 1, j + 1, k, seed), a), b)

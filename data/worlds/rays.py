@@ -43,8 +43,11 @@ def _shadow(h, objects, primitives, ox, oy, oz, dx, dy, dz, sharpness, reach):
 
 
 @njit
-def shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, pixel):
-    """Linear RGB, distance (0: sky), whether an object was hit, and the normal; ``pixel`` is a pixel's angle in radians."""
+def shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, pixel, lit):
+    """Linear RGB, distance (0: sky), whether an object was hit, and the normal.
+
+    ``pixel`` is a pixel's angle in radians; without ``lit`` the colour is left black.
+    """
     t, material, solid = trace(h, objects, primitives, ox, oy, oz, dx, dy, dz)
     if t < f(0):
         r, g, b = sky(h, dx, dy, dz, pixel)
@@ -54,6 +57,8 @@ def shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, pixel):
     nx, ny, nz = gradient(h, objects, primitives, x, y, z, e)
     n = f(1) / math.sqrt(nx * nx + ny * ny + nz * nz + f(1e-12))
     nx, ny, nz = nx * n, ny * n, nz * n
+    if not lit:
+        return f(0), f(0), f(0), t, solid, nx, ny, nz
     m = materials[material]
     ar, ag, ab = albedo(m, x, y, z, pixel * t)
     open_sky = f(1)
@@ -78,8 +83,8 @@ def shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, pixel):
         if facing <= f(0):
             continue
         if h[at + 7] > f(0):
-            lit = _shadow(h, objects, primitives, x + nx * f(3) * e, y + ny * f(3) * e, z + nz * f(3) * e, lx, ly, lz, h[at + 8], reach)
-            strength *= mix(f(1), lit, h[at + 7])
+            light = _shadow(h, objects, primitives, x + nx * f(3) * e, y + ny * f(3) * e, z + nz * f(3) * e, lx, ly, lz, h[at + 8], reach)
+            strength *= mix(f(1), light, h[at + 7])
         kr, kg, kb = h[at + 4] * strength, h[at + 5] * strength, h[at + 6] * strength
         r, g, b = r + ar * kr * facing, g + ag * kg * facing, b + ab * kb * facing
         if m[L.SPECULAR] > f(0):
@@ -121,16 +126,9 @@ def pixel_color(h, objects, primitives, materials, camera, column, row, samples)
         dx = camera[0] * x + camera[1] * y + camera[2] * z
         dy = camera[3] * x + camera[4] * y + camera[5] * z
         dz = camera[6] * x + camera[7] * y + camera[8] * z
-        if central and samples > 1:
-            depth, material, solid = trace(h, objects, primitives, ox, oy, oz, dx, dy, dz)
-            if depth < f(0):
-                depth = f(0)
-            else:
-                nx, ny, nz = gradient(h, objects, primitives, ox + dx * depth, oy + dy * depth, oz + dz * depth, f(0.0007) * depth + f(0.0005))
-                n = f(1) / math.sqrt(nx * nx + ny * ny + nz * nz + f(1e-12))
-                nx, ny, nz = nx * n, ny * n, nz * n
-        else:
-            r, g, b, depth, solid, nx, ny, nz = shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, angle)
+        lit = samples == 1 or not central
+        r, g, b, depth, solid, nx, ny, nz = shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, angle, lit)
+        if lit:
             red += develop(r, h[L.EXPOSURE], h[L.GAMMA])
             green += develop(g, h[L.EXPOSURE], h[L.GAMMA])
             blue += develop(b, h[L.EXPOSURE], h[L.GAMMA])

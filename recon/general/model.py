@@ -115,18 +115,12 @@ class GeneralNetwork(nn.Module):
         fine = resample(coarse_weights, s, o.fine_samples, jitter)
         fine = torch.cat([fine, torch.ones_like(fine[:, :1])], dim=1)
         points = origins[:, :, None] + directions[:, :, None] * to_distance(fine, near_, far_).view(b, r, -1, 1)
-        sighting = look(sources, points, origins, o.reach)
-        pictures = sources.images.permute(0, 1, 3, 4, 2)
-        photo = _rays_first(fetch(pictures, sighting.grid))
-        half = _rays_first(fetch(sources.half, sighting.grid))
-        quarter = _rays_first(fetch(sources.quarter, sighting.grid))
-        cues, seen, distance, unit = (x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance, sighting.unit))
-        features = torch.cat([quarter, half, photo.to(half.dtype)], dim=-1)
+        features, photo, cues, seen, distance, unit = self._shown(sources, points, origins)
         signed, trust = self.geometry(features, cues, seen, distance, fine)
         weights = surface_weights(signed, self.geometry.log_sharpness.exp())
         where, fraction = crossings(signed, fine)
         if color:
-            blend = self.blending(features[..., quarter.shape[-1] :], cues, seen, trust)
+            blend = self.blending(features[..., o.features[1] :], cues, seen, trust)
             colors = (blend[..., None] * photo.float()).sum(2)
             f = fraction.detach()[..., None]
             at = torch.cat([colors[:, :-1] * (1 - f) + colors[:, 1:] * f, colors[:, -1:]], dim=1)
@@ -137,6 +131,38 @@ class GeneralNetwork(nn.Module):
             rgb, (weights * where).sum(1), coarse_coordinate, 1 - weights[:, -1], weights, fine, signed * unit, unit, blend,
             s, coarse * coarse_unit, coarse_unit,
         )  # fmt: skip
+
+    def _shown(
+        self, sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What the source views show at points, rays first: features (maps and photo), photo, and the parts of a `Sighting`."""
+        sighting = look(sources, points, origins, self.options.reach)
+        photo = _rays_first(fetch(sources.images.permute(0, 1, 3, 4, 2), sighting.grid))
+        maps = [_rays_first(fetch(m, sighting.grid)) for m in (sources.quarter, sources.half)]
+        parts = (x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance, sighting.unit))
+        return torch.cat([*maps, photo], dim=-1), photo, *parts
+
+    def signed_distance(self, sources: Sources, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
+        """Signed distance at points of a single scene, scene units: asked along the ray of the view that sees each best."""
+        o = self.options
+        offset = points[:, None] - sources.camera_to_world[0, None, :, :3, 3]
+        sighting = look(sources, points[None, :, None], points[None] - offset[None, :, 0], o.reach)
+        # The best view sees the point, head-on and in front of its own surface.
+        cues = sighting.cues[0, :, 0]
+        rank = 4 * cues[..., 9] + cues[..., 8] + cues[..., 0].clamp(-1, 0)
+        best = rank.argmax(-1)
+        origins = sources.camera_to_world[0, best, :3, 3]
+        ray = points - origins
+        distance = ray.norm(dim=-1, keepdim=True).clamp(min=1e-9)
+        half = o.fine_samples // 2
+        steps = torch.arange(-half, o.fine_samples - half + 1, device=points.device) * 0.5
+        t = (distance + steps * sighting.unit[0]).clamp(min=1e-6)
+        near, far = 0.5 * distance, 3.0 * distance
+        samples = ((1 / near - 1 / t) / (1 / near - 1 / far)).clamp(0, 1)
+        along = origins[None, :, None] + (ray / distance)[None, :, None] * t[None, :, :, None]
+        features, _, cues, seen, signed_to, unit = self._shown(sources, along, origins[None])
+        signed, _ = self.geometry(features, cues, seen, signed_to, samples)
+        return (signed * unit)[:, half]
 
 
 def _rays_first(x: Float[Tensor, "b v r s c"]) -> Float[Tensor, "n s v c"]:

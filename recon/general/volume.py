@@ -87,38 +87,46 @@ class Cascade(nn.Module):
             homographies: see `kernels.planesweep.correlate`.
             near: nearest z-depth of each volume, scene units; likewise ``far``.
         """
-        levels: list[DepthLevel] = []
         o = self.options
         low, high = 1 / far, 1 / near
+        level, weights = self.coarse_level(features[0], references, neighbours, homographies, near, far)
+        levels = [level]
+        weights = weights.detach()
         spacing = (high - low) / o.hypotheses[0]
-        weights: Tensor | None = None
-        for i, (maps, scale) in enumerate(zip(features, (8.0, 4.0, 2.0), strict=True)):
-            unit = normalised_groups(maps, o.groups[i])
+        for i, scale in ((1, 4.0), (2, 2.0)):
+            maps = features[i]
             h, w = maps.shape[1:3]
-            steps = torch.arange(o.hypotheses[i], device=near.device) + 0.5
-            if i == 0:
-                inverse = (low[:, None] + steps * spacing[:, None])[:, :, None, None].expand(-1, -1, h, w)
-            else:
-                spacing = spacing / o.zoom[i - 1]
-                centre = _resized(levels[-1].inverse_depth.detach(), h, w)
-                offset = (steps - 0.5 * o.hypotheses[i])[None] * spacing[:, None]
-                # Keep the whole bundle inside the range: a hypothesis behind the far plane teaches nothing.
-                slack = 0.5 * o.hypotheses[i] * spacing
-                centre = torch.minimum(torch.maximum(centre, (low + slack)[:, None, None]), (high - slack)[:, None, None])
-                inverse = centre[:, None] + offset[:, :, None, None]
-            depth = 1 / inverse.clamp(min=1e-6)
-            if weights is None:
-                values, seen = correlate(unit, references, neighbours, homographies, depth, scale, o.groups[i])
-                weights = self._visible(values, seen)
-                cost, total = weighted_mean(values, seen, weights)
-                weights = weights.detach()
-            else:
-                weights = _resized(weights.flatten(0, 1), h, w).view(*weights.shape[:2], h, w)
-                cost, total = correlate_mean(unit, references, neighbours, homographies, depth, weights, scale, o.groups[i])
-            volume = torch.cat([cost, total[..., None].to(cost.dtype)], dim=-1).permute(0, 4, 1, 2, 3)
-            logits = self.regularise[i](volume, maps[references]).float()
-            levels.append(_expectation(logits, inverse, window=2 if i == 0 else o.hypotheses[i]))
+            spacing = spacing / o.zoom[i - 1]
+            steps = torch.arange(o.hypotheses[i], device=near.device) + 0.5 - 0.5 * o.hypotheses[i]
+            # Keep the whole bundle inside the range: a hypothesis behind the far plane teaches nothing.
+            slack = 0.5 * o.hypotheses[i] * spacing
+            centre = _resized(levels[-1].inverse_depth.detach(), h, w)
+            centre = torch.minimum(torch.maximum(centre, (low + slack)[:, None, None]), (high - slack)[:, None, None])
+            inverse = centre[:, None] + (steps * spacing[:, None])[:, :, None, None]
+            weights = _resized(weights.flatten(0, 1), h, w).view(*weights.shape[:2], h, w)
+            unit = normalised_groups(maps, o.groups[i])
+            cost, total = correlate_mean(unit, references, neighbours, homographies, 1 / inverse.clamp(min=1e-6), weights, scale, o.groups[i])
+            levels.append(self._regularised(i, cost, total, maps[references], inverse))
         return levels
+
+    def coarse_level(
+        self, maps: Float[Tensor, "images h w c"], references: Int[Tensor, "refs"], neighbours: Int[Tensor, "refs k"],
+        homographies: Float[Tensor, "refs k 3 4"], near: Float[Tensor, "refs"], far: Float[Tensor, "refs"],
+    ) -> tuple[DepthLevel, Float[Tensor, "refs k h w"]]:  # fmt: skip
+        """The first volume, over the whole range; and how well each neighbour sees each pixel."""
+        groups, bins = self.options.groups[0], self.options.hypotheses[0]
+        steps = torch.arange(bins, device=near.device) + 0.5
+        inverse = 1 / far[:, None] + steps * ((1 / near - 1 / far) / bins)[:, None]
+        inverse = inverse[:, :, None, None].expand(-1, -1, *maps.shape[1:3])
+        values, seen = correlate(normalised_groups(maps, groups), references, neighbours, homographies, 1 / inverse.clamp(min=1e-6), 8.0, groups)
+        weights = self._visible(values, seen)
+        cost, total = weighted_mean(values, seen, weights)
+        return self._regularised(0, cost, total, maps[references], inverse), weights
+
+    def _regularised(self, i: int, cost: Tensor, total: Tensor, maps: Tensor, inverse: Tensor) -> DepthLevel:
+        volume = torch.cat([cost, total[..., None].to(cost.dtype)], dim=-1).permute(0, 4, 1, 2, 3)
+        logits = self.regularise[i](volume, maps).float()
+        return _expectation(logits, inverse, window=2 if i == 0 else self.options.hypotheses[i])
 
     def _visible(self, values: Float[Tensor, "refs k d h w g"], seen: Float[Tensor, "refs k d h w"]) -> Float[Tensor, "refs k h w"]:
         """How well each neighbour sees each pixel's surface: somewhere along the ray it must match."""
