@@ -17,7 +17,7 @@ def reconstruct_kind(arguments: dict[str, Any]) -> Work:
     from recon.pipeline import overall, reconstruct
 
     task = from_json(Task, arguments)
-    report = yield from _events(reconstruct(task), overall)
+    report = yield from _events(reconstruct(task), lambda p: overall(p, task.options.engine))
     write_run_file(task)
     write_html(task.out, report)
     return report

@@ -104,13 +104,13 @@ def _mesh_pictures(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:
 def _field_pictures(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:
     import torch
 
+    from recon.engines import load_field
     from recon.fields import image_rays
-    from recon.hashgrid.engine import HashGridRadianceField
 
     device = "cuda" if task.device != "cpu" and torch.cuda.is_available() else "cpu"
     if task.device == "cuda" and device == "cpu":
         raise InputError("CUDA was asked for, but there is no GPU that PyTorch can use. Use --device cpu.")
-    field = HashGridRadianceField.load(task.result / "field", device)
+    field = load_field(task.result, device)
     for i in range(len(cameras)):
         width, height = (int(v) for v in cameras.sizes[i])
         rgb = field.render(image_rays(cameras, i, near=field.near)).rgb

@@ -59,6 +59,16 @@ class RadianceField(Protocol):
         """Lower and upper corner of the region worth meshing, world coordinates."""
         ...
 
+    @property
+    def near(self) -> float:
+        """Distance from a camera at which its rays should start, scene units."""
+        ...
+
+    @property
+    def empty_background(self) -> tuple[float, float, float] | None:
+        """Colour that photos must be composited on to be comparable, or None where the background belongs to the scene."""
+        ...
+
     def render(self, rays: Rays, color: bool = True) -> RenderedRays:
         """Colour (unless not wanted), depth and opacity along rays, in pieces that fit the memory."""
         ...

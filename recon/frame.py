@@ -10,6 +10,7 @@ from torch import Tensor
 from data.cameras import Cameras, focus_point
 from data.scene import Scene
 from recon.fields import Rays
+from recon.paths import surrounds
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,25 @@ def inside_hull(
         if not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()):
             kept &= inside
     return kept & (seen >= min(2, len(masks)))
+
+
+def subject_box(scene: Scene, frame: Frame) -> np.ndarray:
+    """The region worth meshing ``[2, 3]``: the cube itself for objects; else around the bulk of the sparse points."""
+    if not frame.contracted:
+        return frame.box
+    if scene.box is not None:
+        return np.stack([scene.box.min(0), scene.box.max(0)])
+    if scene.points is None or len(scene.points) < 30:
+        return frame.box
+    low, high = np.percentile(scene.points.xyz, [3, 97], axis=0)
+    margin = 0.1 * (high - low).max()
+    outer = np.stack([np.array(frame.center) - 3 * frame.radius, np.array(frame.center) + 3 * frame.radius])
+    if surrounds(scene.posed()):
+        # Whoever walks around something means what is inside the circle, not the floor beyond it.
+        reach = 0.6 * float(np.median(np.linalg.norm(scene.posed().centers - np.array(frame.center), axis=1)))
+        # The points do not narrow it: what is plain (the neck of a vase) has none.
+        return np.stack([np.array(frame.center) - reach, np.array(frame.center) + reach])
+    return np.stack([np.maximum(low - margin, outer[0]), np.minimum(high + margin, outer[1])])
 
 
 def _in_front(cameras: Cameras, point: np.ndarray) -> bool:

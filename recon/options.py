@@ -12,7 +12,7 @@ from recon.surface.options import SurfaceOptions
 Quality = Literal["draft", "standard", "high"]
 Device = Literal["auto", "cpu", "cuda"]
 Masks = Literal["auto", "object", "ignore", "none"]
-Engine = Literal["hashgrid"]
+Engine = Literal["hashgrid", "general"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ReconstructOptions:
     """Options of `reconstruct` and `evaluate`."""
 
     engine: Engine = "hashgrid"
-    """How the scene is represented. hashgrid: trained on the photos."""
+    """How the scene is represented. hashgrid: trained on the photos; general: a trained model looks at them, no training."""
     quality: Quality = "standard"
     """draft: two minutes on a laptop; standard: some five; high: an hour, or a GPU."""
     device: Device = "auto"

@@ -28,32 +28,39 @@ from data.writers import write_transforms
 from recon import previews
 from recon.depthmaps import DepthMaps
 from recon.evaluation import HeldOutView, evaluate_views, render_view
+from recon.fields import RadianceField
+from recon.frame import choose_frame, subject_box
+from recon.general.engine import GeneralField, GeneralModel
+from recon.general.photos import condition_scene, save_general_field, volume_depths
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.training import HashGridTrainer
 from recon.options import Task
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean
-from recon.surface.depth import consistent, elected, inside_box, render_depths
+from recon.surface.depth import consistent, elected, inside_box, masked, render_depths
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
 
 T = TypeVar("T")
 
-STAGES = ("read", "poses", "prepare", "stereo", "train", "evaluate", "depth", "mesh", "texture", "previews", "turntable")
-_SHARES = {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "previews": 1, "turntable": 4}
-"""Typical shares of the whole time, for the time left."""
+_SHARES = {
+    "hashgrid": {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "previews": 1, "turntable": 4},
+    "general": {"read": 1, "poses": 12, "prepare": 3, "look": 25, "evaluate": 30, "depth": 1, "mesh": 6, "texture": 10, "previews": 1, "turntable": 5},
+}  # fmt: skip
+"""Each engine's stages and their typical shares of the whole time, for the time left."""
 _OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.json", "points.ply", "images", "masks", "field",
         "previews", "turntable.mp4", "report.json", "report.html", "run.toml", ".work")  # fmt: skip
 
 
-def overall(progress: Progress) -> float:
+def overall(progress: Progress, engine: str = "hashgrid") -> float:
     """Share of the whole work that is done, 0 to 1."""
-    total, before = sum(_SHARES.values()), 0
-    for stage in STAGES:
+    shares = _SHARES[engine]
+    total, before = sum(shares.values()), 0
+    for stage, share in shares.items():
         if stage == progress.stage:
-            return (before + _SHARES[stage] * max(progress.fraction, 0.0)) / total
-        before += _SHARES[stage]
+            return (before + share * max(progress.fraction, 0.0)) / total
+        before += share
     return 1.0
 
 
@@ -76,9 +83,13 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     working = yield from run.stage("prepare", run.prepared(scene))
     train, held_out = run.split(working)
     maps = None
-    if task.options.stereo:
-        maps = yield from run.stage("stereo", run.matched(train))
-    field = yield from run.stage("train", run.trained(train, maps))
+    field: RadianceField
+    if task.options.engine == "general":
+        field = yield from run.stage("look", run.looked(train))
+    else:
+        if task.options.stereo:
+            maps = yield from run.stage("stereo", run.matched(train))
+        field = yield from run.stage("train", run.trained(train, maps))
     scores: list[HeldOutView] = []
     if held_out is not None:
         scores = yield from run.stage("evaluate", evaluate_views(field, held_out, field.near, field.empty_background, task.out))
@@ -286,6 +297,16 @@ class _Run:
         field.save(folder)
         return field
 
+    def looked(self, scene: Scene) -> Generator[Progress, None, GeneralField]:
+        """The photos as the general model sees them."""
+        yield Progress("look", 0.0, "loading the model")
+        model = GeneralModel.from_pretrained(None, self.device)
+        yield Progress("look", 0.1, f"looking at {len(scene)} photos")
+        field = condition_scene(model, scene)
+        field.subject_box = subject_box(scene, choose_frame(scene))
+        save_general_field(field, [p.name for p in scene.image_paths], self.task.out / "field")
+        return field
+
     def _preview(self, trainer: HashGridTrainer, scene: Scene) -> str:
         """A small picture of the field as it is now."""
         (self.task.out / "previews").mkdir(exist_ok=True)
@@ -295,14 +316,17 @@ class _Run:
         save_image(self.task.out / "previews" / "training.png", (picture * 255).round().astype(np.uint8))
         return "previews/training.png"
 
-    def meshed(self, scene: Scene, field: HashGridRadianceField, stereo: DepthMaps | None) -> Generator[Progress, None, Asset]:
+    def meshed(self, scene: Scene, field: RadianceField, stereo: DepthMaps | None) -> Generator[Progress, None, Asset]:
         """The textured mesh, written as GLB."""
         path = self.task.out / "mesh.glb"
         if self.done("texture") and path.exists():
             return load_asset(path)
         options = self.options.surface
-        near = np.full(len(scene), field.near)
-        maps = yield from self.stage("depth", render_depths(field, scene, round(0.6 * options.depth_side), near))
+        if isinstance(field, GeneralField):
+            measured = yield from self.stage("depth", volume_depths(field))
+            maps = inside_box(masked(measured, scene), field.bounds)
+        else:
+            maps = yield from self.stage("depth", render_depths(field, scene, round(0.6 * options.depth_side), np.full(len(scene), field.near)))
 
         def surface() -> Generator[Progress, None, Any]:
             yield Progress("mesh", 0.0, "comparing depths")

@@ -172,9 +172,7 @@ def gradient(h, objects, primitives, x, y, z, e):
     gx, gy, gz = f(0), f(0), f(0)
     # A loop with one call: four inlined copies of a whole world overflow the GPU's instruction cache.
     for i in range(4):
-        sx = f(1) if i == 0 or i == 3 else f(-1)
-        sy = f(1) if i >= 2 else f(-1)
-        sz = f(1) if i == 1 or i == 3 else f(-1)
+        sx, sy, sz = f(1 - 2 * ((i ^ (i >> 1)) & 1)), f(2 * (i >> 1) - 1), f(2 * (i & 1) - 1)
         d = distance(h, objects, primitives, x + sx * e, y + sy * e, z + sz * e)[0]
         gx, gy, gz = gx + sx * d, gy + sy * d, gz + sz * d
     k = f(0.25) / e

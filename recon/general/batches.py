@@ -125,7 +125,7 @@ def make_batch(
         assert flaws is not None
         both = recolor(torch.cat([images, truth], dim=1), generator)
         images, truth = degrade(both[:, :-1], flaws, generator), both[:, -1:]
-        noisy = shaken(pose, z.flatten(1).median(1)[0], flaws, generator)
+        noisy = shaken(pose, z.flatten(1)[:, ::31].median(1)[0], flaws, generator)
         near = near * torch.exp(-(rand(count, 1) ** 1.5) * 0.9 - 0.15 * rand(count, views) - 0.03)
         far = far * torch.exp((rand(count, 1) ** 1.5) * 1.0 + 0.15 * rand(count, views) + 0.02)
     else:

@@ -16,7 +16,16 @@ from recon.fields import Rays, RenderedRays
 from recon.general.marching import to_distance
 from recon.general.model import GeneralNetwork, Traced
 from recon.general.sources import Sources, surface_map
-from recon.general.views import check_views, guessed_range, mean_distance, neighbours_of, quarter_turns, range_of_depths, turned, unlikeness
+from recon.general.views import (
+    check_views,
+    guessed_range,
+    mean_distance,
+    neighbours_of,
+    quarter_turns,
+    range_of_depths,
+    turned,
+    unlikeness,
+)
 from recon.general.volume import DepthLevel
 from recon.general.weights import load_network
 
@@ -29,8 +38,8 @@ class ConditionOptions:
     """Views that each view is compared with to find its depth."""
     sources: int = 8
     """Views that a ray is blended from."""
-    side: int = 1024
-    """Photos are shrunk to this longest side, pixels."""
+    side: int = 640
+    """Photos are brought to this longest side, pixels: larger ones shrunk, smaller ones enlarged, up to twofold."""
     chunk_samples: int = 1_500_000
     """Ray samples times views held at once; more needs more memory."""
 
@@ -73,7 +82,7 @@ class GeneralModel:
             InputError: fewer than two views, sizes that do not fit, lens distortion, or no baseline.
         """
         check_views(cameras, np.array([[i.shape[2], i.shape[1]] for i in images], dtype=np.int64).reshape(-1, 2))
-        shrink = np.minimum(1.0, self.options.side / cameras.sizes.max(1, keepdims=True))
+        shrink = np.minimum(2.0, self.options.side / cameras.sizes.max(1, keepdims=True))
         sizes = np.maximum(np.round(cameras.sizes * shrink), 16).astype(np.int64)
         cameras = cameras.resized(sizes)
         turns = quarter_turns(cameras)

@@ -13,9 +13,9 @@ class ModelOptions:
     """Channels of the feature maps at 1/8, 1/4 and 1/2."""
     groups: tuple[int, int, int] = (8, 8, 4)
     """Correlation groups of the three cost volumes."""
-    hypotheses: tuple[int, int, int] = (64, 16, 8)
+    hypotheses: tuple[int, int, int] = (64, 32, 8)
     """Depth hypotheses of the three cost volumes."""
-    zoom: tuple[float, float] = (4.0, 4.0)
+    zoom: tuple[float, float] = (2.0, 4.0)
     """How much finer the hypotheses' spacing gets from one volume to the next."""
     volume_widths: tuple[int, int, int] = (16, 8, 8)
     """Channels of the three regularisers at full volume resolution."""

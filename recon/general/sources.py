@@ -73,7 +73,6 @@ def surface_map(levels: list[DepthLevel], views: int) -> Float[Tensor, "b v h w 
 def look(sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"], reach: float) -> Sighting:
     """Project points into all source views and compare them with the surfaces that these found."""
     b, r, s, _ = points.shape
-    v = sources.images.shape[1]
     pose = sources.camera_to_world
     offset = points[:, None] - pose[:, :, None, None, :3, 3]
     local = torch.einsum("bvrsi,bvij->bvrsj", offset, pose[:, :, :3, :3])

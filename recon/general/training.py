@@ -126,6 +126,7 @@ class Trainer:
         self.network.to(device).train()
         if device.type == "cuda":
             self.network.encoder.to(memory_format=torch.channels_last)
+            self.network.cascade.regularise.to(memory_format=torch.channels_last_3d)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=device.type == "cuda"
@@ -293,6 +294,11 @@ class Trainer:
         except RuntimeError:
             raise InputError(f"'{self.out}' holds the training of another model. Choose another folder, or the same options.") from None
         self.average = parts["average"]
+        # Moments take the layout of their parameters: the fused optimiser insists on it.
+        parameters = list(self.network.parameters())
+        for index, state in states.items():
+            for key in ("exp_avg", "exp_avg_sq"):
+                state[key] = torch.empty_like(parameters[index], requires_grad=False).copy_(state[key])
         self.optimizer.load_state_dict({"state": states, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.generator.set_state(tensors["generator"])
         self.step, self.elapsed, self.rows, self.scores = meta["step"], meta["elapsed"], meta["rows"], meta["scores"]

@@ -59,8 +59,14 @@ class Regulariser(nn.Module):
             skips.append(x)
             x = down(x)
         for skip, up, merge in zip(reversed(skips), reversed(self.up), reversed(self.merge), strict=True):
-            x = merge(skip + F.interpolate(up(x), size=skip.shape[2:], mode="trilinear", align_corners=False))
+            x = merge(skip + _enlarged(up(x), skip))
         return self.leave(x)[:, 0]
+
+
+def _enlarged(x: Tensor, like: Tensor) -> Tensor:
+    """Trilinear, in the precision of the volume (autocast would take single)."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.interpolate(x.to(like.dtype), size=like.shape[2:], mode="trilinear", align_corners=False)
 
 
 class Cascade(nn.Module):
@@ -126,7 +132,7 @@ class Cascade(nn.Module):
     def _regularised(self, i: int, cost: Tensor, total: Tensor, maps: Tensor, inverse: Tensor) -> DepthLevel:
         volume = torch.cat([cost, total[..., None].to(cost.dtype)], dim=-1).permute(0, 4, 1, 2, 3)
         logits = self.regularise[i](volume, maps).float()
-        return _expectation(logits, inverse, window=2 if i == 0 else self.options.hypotheses[i])
+        return _expectation(logits, inverse)
 
     def _visible(self, values: Float[Tensor, "refs k d h w g"], seen: Float[Tensor, "refs k d h w"]) -> Float[Tensor, "refs k h w"]:
         """How well each neighbour sees each pixel's surface: somewhere along the ray it must match."""
@@ -134,19 +140,13 @@ class Cascade(nn.Module):
         return torch.sigmoid(score.amax(2)).clamp(min=0.01)
 
 
-def _expectation(logits: Tensor, inverse: Tensor, window: int) -> DepthLevel:
+def _expectation(logits: Tensor, inverse: Tensor, window: int = 2) -> DepthLevel:
     """Expected inverse depth over the bins around the most probable one, and how much probability they hold."""
     p = torch.softmax(logits, dim=1)
-    if window < logits.shape[1]:
-        index = torch.arange(logits.shape[1], device=logits.device)[None, :, None, None]
-        p_near = p * ((index - logits.argmax(1, keepdim=True)).abs() <= window)
-    else:
-        p_near = p
-    mass = p_near.sum(1)
-    value = (p_near * inverse).sum(1) / mass.clamp(min=1e-6)
-    # With all bins in the window their probability says nothing: how peaked they are does.
-    confidence = mass if window < logits.shape[1] else p.amax(1)
-    return DepthLevel(value, confidence, logits, inverse)
+    index = torch.arange(logits.shape[1], device=logits.device)[None, :, None, None]
+    near = p * ((index - logits.argmax(1, keepdim=True)).abs() <= window)
+    mass = near.sum(1)
+    return DepthLevel((near * inverse).sum(1) / mass.clamp(min=1e-6), mass, logits, inverse)
 
 
 def _resized(maps: Float[Tensor, "n h w"], h: int, w: int) -> Float[Tensor, "n h2 w2"]:

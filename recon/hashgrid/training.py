@@ -16,13 +16,12 @@ from kernels.compositing import accumulate, distortion, render_weights
 from kernels.hashgrid.adam import adam_touched
 from kernels.sampling import Spacing, sample_rays
 from recon.depthmaps import DepthMaps
-from recon.frame import Frame, choose_frame
+from recon.frame import Frame, choose_frame, subject_box
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.field import HashGridField, spherical_harmonics
 from recon.hashgrid.occupancy import OccupancyGrid, allowed_cells
 from recon.hashgrid.options import HashGridOptions
 from recon.hashgrid.pixels import PixelBatch, PixelSource
-from recon.paths import surrounds
 
 _WARMUP_STEPS = 200
 _GRID_EVERY = 16
@@ -231,22 +230,3 @@ def training_range(scene: Scene, frame: Frame) -> np.ndarray:
     if scene.near_far is not None:
         near = np.maximum(0.5 * scene.near_far[:, 0], 1e-3 * frame.radius)
     return np.stack([near, np.full(len(cameras), np.inf)], axis=1)
-
-
-def subject_box(scene: Scene, frame: Frame) -> np.ndarray:
-    """The region worth meshing ``[2, 3]``: the cube itself for objects; else around the bulk of the sparse points."""
-    if not frame.contracted:
-        return frame.box
-    if scene.box is not None:
-        return np.stack([scene.box.min(0), scene.box.max(0)])
-    if scene.points is None or len(scene.points) < 30:
-        return frame.box
-    low, high = np.percentile(scene.points.xyz, [3, 97], axis=0)
-    margin = 0.1 * (high - low).max()
-    outer = np.stack([np.array(frame.center) - 3 * frame.radius, np.array(frame.center) + 3 * frame.radius])
-    if surrounds(scene.posed()):
-        # Whoever walks around something means what is inside the circle, not the floor beyond it.
-        reach = 0.6 * float(np.median(np.linalg.norm(scene.posed().centers - np.array(frame.center), axis=1)))
-        # The points do not narrow it: what is plain (the neck of a vase) has none.
-        return np.stack([np.array(frame.center) - reach, np.array(frame.center) + reach])
-    return np.stack([np.maximum(low - margin, outer[0]), np.minimum(high + margin, outer[1])])

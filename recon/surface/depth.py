@@ -122,6 +122,16 @@ def inside_box(maps: DepthMaps, box: Float[ndarray, "2 3"]) -> DepthMaps:
     return DepthMaps(maps.cameras, kept)
 
 
+def masked(maps: DepthMaps, scene: Scene) -> DepthMaps:
+    """Only the depths inside the scene's silhouettes, where it has any."""
+    kept = []
+    for i, depth in enumerate(maps.depth):
+        mask = scene.mask(i)
+        inside = None if mask is None else cv2.resize(mask.astype(np.uint8), depth.shape[::-1], interpolation=cv2.INTER_AREA) > 0
+        kept.append(depth if inside is None else np.where(inside, depth, 0).astype(np.float32))
+    return DepthMaps(maps.cameras, kept)
+
+
 def eroded(maps: DepthMaps) -> DepthMaps:
     """At every pixel the nearest depth of its 3 x 3 neighbours, unknown if one of them is: what is seen through for certain.
 

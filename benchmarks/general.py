@@ -1,0 +1,174 @@
+"""The general engine on real photos: held-out views, depth against the truth, speed. Nothing is trained on the scenes.
+
+    python -m benchmarks.general views ../shared/scenes            PSNR of held-out views, 8 nearest sources
+    python -m benchmarks.general depth ../shared/scenes/objects_gt depth of the training views
+    python -m benchmarks.general speed                             a 640 x 480 depth map and novel view
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from PIL import Image
+
+from benchmarks.common import about_this_run, drained
+from data.points import with_points
+from data.prepare import prepare
+from data.readers import read_scene
+from data.scene import Scene
+from recon.fields import image_rays
+from recon.general.engine import ConditionOptions, GeneralModel
+from recon.general.photos import condition_scene, known_ranges, photo_tensor
+from recon.general.views import mean_distance, unlikeness
+from recon.metrics import psnr, ssim
+
+WIDTHS = {"llff_fern": 384, "fox": 216, "dtu_scan24": 320, "middlebury_templeSparseRing": 320}
+"""Working widths of the held-out comparison."""
+
+
+def resized(scene: Scene, folder: Path, width: int) -> Scene:
+    """Undistorted photos of a given width."""
+    height, full = scene.sizes()[0][::-1]
+    side = round(width * max(height, full) / full)
+    return drained(prepare(scene, folder, side))
+
+
+def held_out(model: GeneralModel, name: str, scene: Scene, limit: int, pictures: Path | None) -> dict[str, Any]:
+    """Every 8th view from its 8 nearest others, which are all that the model sees."""
+    cameras, held = scene.posed(), list(range(0, len(scene), 8))
+    rows, strips = [], []
+    for target in held[:limit]:
+        unlike = unlikeness(cameras.centers, cameras.forwards, cameras.centers[target], cameras.forwards[target], mean_distance(cameras))
+        unlike[held] = np.inf
+        views = np.argsort(unlike)[:8]
+        chosen = scene.select([int(v) for v in views])
+        started = time.perf_counter()
+        with torch.no_grad():
+            field = condition_scene(model, chosen if known_ranges(chosen) is not None else with_points(chosen))
+            looked = time.perf_counter()
+            rendered = field.render(image_rays(cameras, target))
+        done = time.perf_counter()
+        truth = photo_tensor(scene, target).permute(1, 2, 0).numpy()
+        image = rendered.rgb.reshape(truth.shape).numpy()
+        copy = photo_tensor(chosen, 0).permute(1, 2, 0).numpy()
+        mask = _mask(name, scene, target, truth)
+        row = {"psnr": psnr(image, truth), "ssim": ssim(image, truth), "copy": psnr(copy, truth) if copy.shape == truth.shape else float("nan")}
+        if mask is not None:
+            row |= {"psnr_mask": psnr(image, truth, mask), "copy_mask": psnr(copy, truth, mask)}
+        rows.append(row | {"condition_seconds": looked - started, "render_seconds": done - looked})
+        strips.append(np.concatenate([truth, image, _disparity(rendered.depth.reshape(truth.shape[:2]).numpy())], axis=1))
+        print(name, target, json.dumps({k: round(float(v), 3) for k, v in rows[-1].items()}), flush=True)
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((np.concatenate(strips[:4]).clip(0, 1) * 255).astype(np.uint8)).save(pictures / f"{name}.png")
+    return {k: round(float(np.mean([r[k] for r in rows])), 3) for k in rows[0]} | {"views": len(rows), "size": [int(v) for v in cameras.sizes[0]]}
+
+
+def _mask(name: str, scene: Scene, view: int, truth: Float[ndarray, "h w 3"]) -> ndarray | None:
+    if name.startswith("dtu"):
+        mask = scene.mask(view)
+        return None if mask is None else np.asarray(Image.fromarray(mask).resize(truth.shape[1::-1]))
+    return truth.max(-1) > 0.08 if "temple" in name else None
+
+
+def _disparity(depth: Float[ndarray, "h w"]) -> Float[ndarray, "h w 3"]:
+    seen = depth[depth > 0]
+    low, high = np.percentile(seen, [1, 99]) if len(seen) else (1.0, 2.0)
+    value = np.clip((1 / np.maximum(depth, low) - 1 / high) / (1 / low - 1 / high + 1e-9), 0, 1) * (depth > 0)
+    return np.repeat(value[..., None], 3, axis=-1)
+
+
+def object_depths(model: GeneralModel, folder: Path, views: str) -> dict[str, Any]:
+    """Relative depth errors of the training views inside the masks: from the volumes, unfiltered."""
+    scene = read_scene(folder, folder.parent / f".{folder.name}.input")
+    train = scene.splits[views]
+    chosen = with_points(scene.select(train))
+    started = time.perf_counter()
+    field = condition_scene(model, chosen)
+    seconds = (time.perf_counter() - started) / len(chosen)
+    errors, sure = [], []
+    for i in range(len(chosen)):
+        truth, mask = chosen.depth(i), chosen.mask(i)
+        assert truth is not None
+        assert mask is not None
+        z, confidence = field.depth(i)
+        size = truth.shape[1::-1]
+        found = 1 / np.asarray(Image.fromarray(1 / z).resize(size, Image.Resampling.BILINEAR))
+        inside = mask & (truth > 0)
+        errors.append(np.abs(found - truth)[inside] / truth[inside])
+        sure.append(np.asarray(Image.fromarray(confidence.astype(np.float32)).resize(size))[inside])
+    e, c = np.concatenate(errors), np.concatenate(sure)
+    kept = c > 0.15
+    return {
+        "median_percent": round(100 * float(np.median(e)), 3), "within_1_percent": round(100 * float((e < 0.01).mean()), 2),
+        "within_3_percent": round(100 * float((e < 0.03).mean()), 2), "kept_percent": round(100 * float(kept.mean()), 1),
+        "kept_within_1_percent": round(100 * float((e[kept] < 0.01).mean()), 2), "seconds_a_view": round(seconds, 2), "views": len(chosen),
+    }  # fmt: skip
+
+
+def speed(model: GeneralModel) -> dict[str, Any]:
+    """Seconds for a 640 x 480 view, eight sources from the bundled sample; the second of two runs."""
+    sample = read_scene(Path(__file__).parent.parent / "data" / "sample" / "still_life", Path("/tmp/unused"))
+    scene = sample.select(list(range(9)))
+    small = [torch.nn.functional.interpolate(photo_tensor(scene, i)[None], (480, 640), mode="bilinear", antialias=True)[0] for i in range(9)]
+    cameras = scene.posed().resized(np.tile([640, 480], (9, 1)))
+    ranges = known_ranges(with_points(scene))
+    assert ranges is not None
+    out: dict[str, Any] = {}
+
+    def clock() -> float:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    with torch.no_grad():
+        for _ in range(2):
+            start = clock()
+            model.condition(small[1:6], cameras.select(range(1, 6)), ranges[1:6], volumes_of=[0])
+            depth = clock()
+            field = model.condition(small[1:], cameras.select(range(1, 9)), ranges[1:])
+            looked = clock()
+            field.render(image_rays(cameras, 0))
+            out = {"depth_map_seconds": depth - start, "condition_8_seconds": looked - depth, "novel_view_seconds": clock() - looked}
+    return {k: round(v, 3) for k, v in out.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("views", "depth", "speed"))
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--limit", type=int, default=99)
+    parser.add_argument("--side", type=int, default=640, help="photos of objects are brought to this longest side")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("/tmp/lumigraph-general"))
+    arguments = parser.parse_args()
+    model = GeneralModel.from_pretrained(arguments.weights, arguments.device, ConditionOptions(side=arguments.side))
+    rows: dict[str, Any] = {}
+    if arguments.what == "speed":
+        rows = speed(model)
+    elif arguments.what == "views":
+        for name, width in WIDTHS.items():
+            if arguments.only in name:
+                scene = read_scene(arguments.folder / name, arguments.work / f"{name}.input")
+                rows[name] = held_out(model, name, resized(scene, arguments.work / name, width), arguments.limit, arguments.pictures)
+    else:
+        for folder in sorted(p for p in arguments.folder.iterdir() if (p / "mesh.ply").exists() and arguments.only in p.name):
+            rows[folder.name] = object_depths(model, folder, arguments.split)
+            print(folder.name, json.dumps(rows[folder.name]), flush=True)
+        for key in ("median_percent", "within_1_percent", "within_3_percent"):
+            rows[f"mean {key}"] = round(float(np.mean([r[key] for r in rows.values() if isinstance(r, dict)])), 3)
+    print(json.dumps({**rows, **about_this_run()}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""From a `Scene` on disk to a `GeneralField`, and from that to depth pictures."""
+
+import json
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+
+from data.cameras import Cameras
+from data.errors import InputError
+from data.files import write_json
+from data.progress import Progress
+from data.readers.nerfstudio import read as read_transforms
+from data.scene import Scene
+from recon.depthmaps import DepthMaps
+from recon.general.engine import GeneralField, GeneralModel
+
+FORMAT_VERSION = 1
+
+
+def photo_tensor(scene: Scene, view: int) -> Float[torch.Tensor, "3 h w"]:
+    """A photo as the model wants it."""
+    return torch.from_numpy(scene.image(view).copy()).permute(2, 0, 1).float() / 255
+
+
+def known_ranges(scene: Scene) -> Float[ndarray, "n 2"] | None:
+    """Ranges of z-depth that the scene states: measured ones, else those of its region of interest; None: look."""
+    if scene.near_far is not None:
+        near, far = scene.near_far[:, 0], scene.near_far[:, 1]
+        return np.stack([near * 0.8, far * 1.4], axis=1)
+    if scene.box is None:
+        return None
+    return box_ranges(scene.posed(), scene.box)
+
+
+def box_ranges(cameras: Cameras, box: Float[ndarray, "2 3"]) -> Float[ndarray, "n 2"]:
+    """Range of z-depths of a box's corners, for every view, with a margin; cameras inside it start close to themselves."""
+    corners = np.array([[box[i, 0], box[j, 1], box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    z = ((corners[None] - cameras.centers[:, None]) * cameras.forwards[:, None]).sum(-1)
+    size = float(np.linalg.norm(box[1] - box[0]))
+    near = np.maximum(z.min(1) - 0.02 * size, 0.02 * size)
+    return np.stack([near, np.maximum(z.max(1) + 0.02 * size, near * 1.1)], axis=1)
+
+
+def condition_scene(model: GeneralModel, scene: Scene, views: Sequence[int] | None = None) -> GeneralField:
+    """Look at all photos of a scene, or at some of them."""
+    chosen = scene if views is None else scene.select(list(views))
+    images = [photo_tensor(chosen, i) for i in range(len(chosen))]
+    with torch.no_grad():
+        return model.condition(images, chosen.posed(), known_ranges(chosen))
+
+
+def volume_depths(field: GeneralField, least: float = 0.15) -> Generator[Progress, None, DepthMaps]:
+    """Depth pictures of all source views, where the volumes are sure enough.
+
+    Args:
+        least: smallest confidence kept, 0 to 1.
+    """
+    depth = []
+    for i in range(len(field.cameras)):
+        yield Progress("depth", i / len(field.cameras), f"view {i + 1} of {len(field.cameras)}")
+        z, confidence = field.depth(i)
+        depth.append(np.where(confidence >= least, z, 0).astype(np.float32))
+    sizes = np.array([[d.shape[1], d.shape[0]] for d in depth])
+    return DepthMaps(field.cameras.resized(sizes), depth)
+
+
+def save_general_field(field: GeneralField, names: Sequence[str], folder: Path) -> None:
+    """Write `field.json`: which photos the field looks at and how far; looking again takes seconds, so nothing else is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "field.json", {
+        "format": "lumigraph general field", "version": FORMAT_VERSION, "photos": list(names), "near_far": field.near_far.tolist(),
+        "subject_box": field.bounds.tolist(),
+    })  # fmt: skip
+
+
+def load_general_field(result: Path, device: torch.device | str = "cpu") -> GeneralField:
+    """The field of a result folder: its photos are looked at again, with the weights of that result if it was tuned.
+
+    Raises:
+        InputError: the field, the photos or the weights cannot be read.
+    """
+    meta = json.loads((result / "field" / "field.json").read_text())
+    if meta.get("version") != FORMAT_VERSION:
+        raise InputError(f"The field in '{result}' has version {meta.get('version')}, not {FORMAT_VERSION}. Reconstruct it again.")
+    scene = read_transforms(result)
+    known = {path.name: i for i, path in enumerate(scene.image_paths)}
+    missing = [name for name in meta["photos"] if name not in known]
+    if missing:
+        raise InputError(f"'{result}' has lost the photo '{missing[0]}' that its field looks at. Reconstruct it again.")
+    chosen = scene.select([known[name] for name in meta["photos"]])
+    model = GeneralModel.from_pretrained(None, device)
+    with torch.no_grad():
+        field = model.condition([photo_tensor(chosen, i) for i in range(len(chosen))], chosen.posed(), np.array(meta["near_far"]))
+    field.subject_box = np.array(meta["subject_box"])
+    return field
