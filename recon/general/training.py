@@ -126,7 +126,9 @@ class Trainer:
         self.network.to(device).train()
         if device.type == "cuda":
             self.network.encoder.to(memory_format=torch.channels_last)
-            self.network.cascade.regularise.to(memory_format=torch.channels_last_3d)
+            for module in self.network.cascade.regularise.modules():
+                if isinstance(module, nn.Conv3d):
+                    module.to(memory_format=torch.channels_last_3d)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=device.type == "cuda"
