@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from data.errors import Cancelled, InputError, OutputError
+from recon.general.options import TrainOptions
 from recon.options import Device, ReconstructOptions, Task
 
 _OUT = tyro.conf.arg(aliases=["-o"])
@@ -115,6 +116,21 @@ class Studio:
     common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)
 
 
+@dataclass(frozen=True)
+class Train:
+    """Train the general model on procedural worlds.
+
+    On several GPUs: torchrun --nproc-per-node N -m app.train --config FILE.toml --out DIR. Interrupt it with Ctrl-C; the
+    same command goes on from the last checkpoint.
+    """
+
+    what: tyro.conf.Positional[Literal["general"]]
+    """Which model."""
+    out: Annotated[Path, _OUT]
+    """Folder for weights, checkpoints, tables and curves."""
+    options: Annotated[TrainOptions, _FLAT] = field(default_factory=TrainOptions)
+
+
 _HELP = """usage: lumigraph COMMAND ...
 
 Photos to 3D, on your own machine.
@@ -124,6 +140,7 @@ commands:
   evaluate SCENE -o OUT              the same with views held out: PSNR, SSIM, time
   render OUT --path orbit            a video, or stills from given cameras
   export OUT --format glb|obj|ply    the mesh in another format
+  train general -o DIR               train the general model on procedural worlds
   studio                             the web app
 
 `lumigraph COMMAND --help` shows the options of a command. Every command takes --config FILE.toml.
@@ -135,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, tuple[type, Callable[[Any], int]]] = {
         "reconstruct": (Reconstruct, _reconstruct), "evaluate": (Evaluate, _reconstruct), "render": (Render, _render),
-        "export": (Export, _export), "studio": (Studio, _studio),
+        "export": (Export, _export), "train": (Train, _train), "studio": (Studio, _studio),
     }  # fmt: skip
     if not words or words[0] in {"-h", "--help"}:
         print(_HELP, end="")
@@ -172,6 +189,10 @@ def _with_config(kind: type, words: list[str]) -> tuple[list[str], Any]:
     from app.config import from_json, read_toml
 
     content = read_toml(Path(words[at + 1]))
+    if kind is Train:
+        options = from_json(TrainOptions, content, words[at + 1])
+        missing: Any = tyro.MISSING_NONPROP
+        return words[:at] + words[at + 2 :], Train(missing, missing, options)
     missing = tyro.MISSING_NONPROP
     wanted = {name: content.pop(name) for name in ("photos", "out", "result") if name in content}
     if kind is Reconstruct:
@@ -230,6 +251,13 @@ def _export(command: Export) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     asset.write(out)
     print(json.dumps({"files": [str(out)], **asset.statistics}) if command.common.json else out)
+    return 0
+
+
+def _train(command: Train) -> int:
+    from app.train import train_general
+
+    train_general(command.options, command.out)
     return 0
 
 

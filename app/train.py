@@ -6,11 +6,13 @@ from pathlib import Path
 
 from app.config import from_json, read_toml
 from data.errors import InputError
-from recon.general.training import Trainer, TrainOptions, distributed
+from recon.general.options import TrainOptions
 
 
 def train_general(options: TrainOptions, out: Path, quiet: bool = False) -> None:
     """Train until the schedule ends; an interrupted run goes on where its last checkpoint stands."""
+    from recon.general.training import Trainer, distributed
+
     rank, processes, device = distributed()
     trainer = Trainer(options, out, device, rank, processes)
     if trainer.step and rank == 0:

@@ -2,12 +2,14 @@
 
     python -m benchmarks.general views ../shared/scenes            PSNR of held-out views, 8 nearest sources
     python -m benchmarks.general depth ../shared/scenes/objects_gt depth of the training views
+    python -m benchmarks.general card                              held-out worlds and the bundled sample, into the weights' card
     python -m benchmarks.general speed                             a 640 x 480 depth map and novel view
 """
 
 import argparse
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,18 @@ from numpy import ndarray
 from PIL import Image
 
 from benchmarks.common import about_this_run, drained
+from data.files import write_json
 from data.points import with_points
 from data.prepare import prepare
 from data.readers import read_scene
 from data.scene import Scene
+from data.worlds.bank import make_bank
 from recon.fields import image_rays
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.photos import condition_scene, known_ranges, photo_tensor
+from recon.general.validation import SEEDS, sample_psnr, validate
 from recon.general.views import mean_distance, unlikeness
+from recon.general.weights import SHIPPED, read_card
 from recon.metrics import psnr, ssim
 
 WIDTHS = {"llff_fern": 384, "fox": 216, "dtu_scan24": 320, "middlebury_templeSparseRing": 320}
@@ -139,9 +145,20 @@ def speed(model: GeneralModel) -> dict[str, Any]:
     return {k: round(v, 3) for k, v in out.items()}
 
 
+def card(model: GeneralModel, path: Path) -> dict[str, Any]:
+    """Scores on the held-out worlds and on the sample, written into the weights' card."""
+    content = read_card(path)
+    bank = make_bank(SEEDS, 256, 192, 12, model.device)
+    with torch.no_grad():
+        content["validation"] = asdict(validate(model.network, bank))
+    content["sample_psnr"] = sample_psnr(model.network)
+    write_json(path.with_suffix(".json"), content)
+    return {"validation": content["validation"], "sample_psnr": content["sample_psnr"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("views", "depth", "speed"))
+    parser.add_argument("what", choices=("views", "depth", "card", "speed"))
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -156,6 +173,8 @@ def main() -> None:
     rows: dict[str, Any] = {}
     if arguments.what == "speed":
         rows = speed(model)
+    elif arguments.what == "card":
+        rows = card(model, arguments.weights or SHIPPED)
     elif arguments.what == "views":
         for name, width in WIDTHS.items():
             if arguments.only in name:

@@ -91,7 +91,7 @@ def _choose_cameras(worlds: Worlds, cameras: Tensor, width: int, height: int, vi
     seen = depth > 0
     near = torch.where(seen, depth, torch.full_like(depth, 1e3)).quantile(0.03, dim=-1)
     places = cameras[:, :, L.CAMERA_CENTRE : L.CAMERA_CENTRE + 3].reshape(-1, 3)
-    room = distances(worlds, flat[:, L.CAMERA_WORLD], places).view(n, candidates)
+    room = distances(worlds, flat[:, L.CAMERA_WORLD].long(), places).view(n, candidates)
     bad = (near < 0.3).float() * 2 + (seen.float().mean(-1) < 0.1).float() + (room < 0.1).float() * 4
     order = torch.sort(bad, dim=1, stable=True)[1][:, :views]
     chosen = torch.gather(cameras, 1, order[:, :, None].expand(n, views, L.CAMERA)).contiguous()

@@ -69,7 +69,7 @@ def make_world(seed: int) -> Draft:
 # --- shapes ----------------------------------------------------------------------------------------------------------
 
 
-def log_uniform(g: Random, low: float, high: float) -> float:
+def log_uniform(g: Random, low: float | int, high: float | int) -> float:
     return math.exp(g.uniform(math.log(low), math.log(high)))
 
 
@@ -94,7 +94,7 @@ def _rotation(g: Random, upright: bool) -> Float[ndarray, "3 3"]:
     return turn(g.uniform(0, 2 * math.pi)) if upright else random_rotation(g)
 
 
-def _primitive(shape: int, centre: ndarray, rotation: ndarray, size: tuple[float, float, float], paint: int, rounding: float = 0.0) -> ndarray:
+def _primitive(shape: int, centre: ndarray, rotation: ndarray, size: tuple[float | int, ...], paint: int, rounding: float | int = 0.0) -> ndarray:
     q = np.zeros(L.PRIMITIVE, np.float32)
     q[L.SHAPE], q[L.PAINT], q[L.ROUND] = shape, paint, rounding
     q[L.CENTRE : L.CENTRE + 3], q[L.ROTATION : L.ROTATION + 9], q[L.SIZE : L.SIZE + 3] = centre, rotation.reshape(-1), size

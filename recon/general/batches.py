@@ -8,7 +8,8 @@ from torch import Tensor
 
 from data.worlds import layout as L
 from data.worlds.bank import Bank
-from data.worlds.degrade import DegradeOptions, degrade, recolor, shaken
+from data.worlds.degrade import degrade, recolor, shaken
+from data.worlds.options import DegradeOptions
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 from data.files import atomic_write
 
 
-def write_table(path: Path, rows: list[dict[str, float]]) -> None:
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     """Rows as CSV; columns are those of the first row."""
     if not rows:
         return
@@ -18,7 +19,7 @@ def write_table(path: Path, rows: list[dict[str, float]]) -> None:
     atomic_write(path, text.getvalue().encode())
 
 
-def draw_curves(path: Path, rows: list[dict[str, float]], scores: list[dict[str, float]]) -> None:
+def draw_curves(path: Path, rows: list[dict[str, Any]], scores: list[dict[str, Any]]) -> None:
     """Losses and held-out scores over the steps."""
     if not rows:
         return

@@ -101,7 +101,7 @@ def masked_softmax(scores: Float[Tensor, "*n v"], seen: Bool[Tensor, "*n v"]) ->
     return torch.softmax(scores.float() - 1e4 * (~seen).float(), dim=-1)
 
 
-def _pooled(x: Float[Tensor, "n s v d"], weights: Float[Tensor, "n s v"]) -> Float[Tensor, "n s 2d"]:
+def _pooled(x: Float[Tensor, "n s v d"], weights: Float[Tensor, "n s v"]) -> Float[Tensor, "n s 2*d"]:
     """Weighted mean and variance over the views."""
     w = weights[..., None].to(x.dtype)
     mean = (w * x).sum(2)

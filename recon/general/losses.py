@@ -1,7 +1,5 @@
 """What training minimises: colour, depth, signed distance near the surface; all against exact truth."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,21 +9,6 @@ from recon.general.batches import Batch
 from recon.general.marching import to_coordinate, to_distance
 from recon.general.model import Traced
 from recon.general.volume import DepthLevel
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """Weights of the terms."""
-
-    color: float = 2.0
-    ray_depth: float = 6.0
-    """On the expected coordinate of a ray's surface (half of it for the coarse samples)."""
-    distance: float = 0.3
-    """On signed distances near surfaces, in the networks' unit."""
-    volume_class: float = 0.25
-    """Cross-entropy of the depth volumes' bins."""
-    volume_depth: float = 0.25
-    """On the volumes' expected inverse depth, in bins."""
 
 
 def level_truth(inverse: Float[Tensor, "n h w"], scale: int) -> tuple[Float[Tensor, "n h2 w2"], Float[Tensor, "n h2 w2"]]:

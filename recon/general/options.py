@@ -1,6 +1,9 @@
-"""Sizes of the general model; they are stored with the weights."""
+"""What can be set about the general model: its sizes (stored with the weights) and its training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.worlds.options import DegradeOptions
 
 
 @dataclass(frozen=True)
@@ -33,3 +36,65 @@ class ModelOptions:
     """Samples around the surface, where the geometry branch runs."""
     reach: float = 0.02
     """Unit of signed distance inside the networks, relative to the distance from the source cameras."""
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Weights of the terms."""
+
+    color: float = 2.0
+    ray_depth: float = 6.0
+    """On the expected coordinate of a ray's surface (half of it for the coarse samples)."""
+    distance: float = 0.3
+    """On signed distances near surfaces, in the networks' unit."""
+    volume_class: float = 0.25
+    """Cross-entropy of the depth volumes' bins."""
+    volume_depth: float = 0.25
+    """On the volumes' expected inverse depth, in bins."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of `lumigraph train general`."""
+
+    steps: int = 20_000
+    """Length of the schedule."""
+    minutes: float | None = None
+    """Length in minutes instead of steps, for machines lent by the hour."""
+    start_from: Path | None = None
+    """Weights to go on from: a safetensors file with its card, or `shipped`."""
+    worlds: int = 1500
+    """Worlds kept in memory, for each picture size."""
+    sizes: tuple[tuple[int, int], ...] = ((256, 192), (192, 256))
+    """Width and height of the pictures, one bank each."""
+    world_views: int = 12
+    """Photographs of each world."""
+    refresh_every: int = 60
+    """Steps after which some worlds are replaced by new ones."""
+    refresh_worlds: int = 48
+    batch: int = 6
+    """Worlds a step and process."""
+    views: int = 8
+    """Source views of each target; 3 to this many are used."""
+    neighbours: int = 4
+    """Views each source view is compared with to find its depth."""
+    rays: int = 768
+    """Rays of each target."""
+    learning_rate: float = 1e-3
+    warm_up: float = 0.03
+    """Share of the schedule."""
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    average: float = 0.998
+    """Decay of the exponential moving average, which is what gets saved."""
+    seed: int = 0
+    log_every: int = 50
+    validate_every: int = 2000
+    checkpoint_every: int = 1000
+    validation_worlds: int = 24
+    compile: bool = False
+    """Let PyTorch compile the parts that pay (takes two minutes)."""
+    model: ModelOptions = field(default_factory=ModelOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+    flaws: DegradeOptions = field(default_factory=DegradeOptions)

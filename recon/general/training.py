@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,62 +19,14 @@ from data.errors import InputError
 from data.files import write_json
 from data.worlds import layout as L
 from data.worlds.bank import Bank, make_bank
-from data.worlds.degrade import DegradeOptions
 from data.worlds.renderer import distances
 from recon.general.batches import Batch, make_batch
-from recon.general.losses import LossOptions, ray_losses, volume_losses
+from recon.general.losses import ray_losses, volume_losses
 from recon.general.marching import to_distance
 from recon.general.model import GeneralNetwork
-from recon.general.options import ModelOptions
+from recon.general.options import LossOptions, TrainOptions
 from recon.general.validation import SEEDS, validate
 from recon.general.weights import load_network, save_weights
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Options of `lumigraph train general`."""
-
-    steps: int = 20_000
-    """Length of the schedule."""
-    minutes: float | None = None
-    """Length in minutes instead of steps, for machines lent by the hour."""
-    start_from: Path | None = None
-    """Weights to go on from: a safetensors file with its card, or `shipped`."""
-    worlds: int = 1500
-    """Worlds kept in memory, for each picture size."""
-    sizes: tuple[tuple[int, int], ...] = ((256, 192), (192, 256))
-    """Width and height of the pictures, one bank each."""
-    world_views: int = 12
-    """Photographs of each world."""
-    refresh_every: int = 60
-    """Steps after which some worlds are replaced by new ones."""
-    refresh_worlds: int = 48
-    batch: int = 6
-    """Worlds a step and process."""
-    views: int = 8
-    """Source views of each target; 3 to this many are used."""
-    neighbours: int = 4
-    """Views each source view is compared with to find its depth."""
-    rays: int = 768
-    """Rays of each target."""
-    learning_rate: float = 1e-3
-    warm_up: float = 0.03
-    """Share of the schedule."""
-    weight_decay: float = 1e-2
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-    average: float = 0.998
-    """Decay of the exponential moving average, which is what gets saved."""
-    seed: int = 0
-    log_every: int = 50
-    validate_every: int = 2000
-    checkpoint_every: int = 1000
-    validation_worlds: int = 24
-    compile: bool = False
-    """Let PyTorch compile the parts that pay (takes two minutes)."""
-    model: ModelOptions = field(default_factory=ModelOptions)
-    loss: LossOptions = field(default_factory=LossOptions)
-    flaws: DegradeOptions = field(default_factory=DegradeOptions)
 
 
 class Objective(nn.Module):
@@ -125,10 +77,10 @@ class Trainer:
         self.network = GeneralNetwork(options.model) if start is None else load_network(None if str(start) == "shipped" else start)
         self.network.to(device).train()
         if device.type == "cuda":
-            self.network.encoder.to(memory_format=torch.channels_last)
+            self.network.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             for module in self.network.cascade.regularise.modules():
                 if isinstance(module, nn.Conv3d):
-                    module.to(memory_format=torch.channels_last_3d)
+                    module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=device.type == "cuda"
@@ -202,6 +154,8 @@ class Trainer:
 
     def _step(self) -> tuple[dict[str, Tensor], Tensor]:
         o = self.options
+        # The jitter of the samples belongs to the step, so that a resumed run draws what the whole run would have drawn.
+        torch.manual_seed((o.seed * 4096 + self.rank) * 10_000_019 + self.step)
         bank = self.banks[self.step % len(self.banks)]
         batch = make_batch(bank, o.batch, o.views, o.rays, o.neighbours, o.flaws, self.generator)
         total, terms = self.objective(batch, bank)
@@ -298,9 +252,9 @@ class Trainer:
         self.average = parts["average"]
         # Moments take the layout of their parameters: the fused optimiser insists on it.
         parameters = list(self.network.parameters())
-        for index, state in states.items():
+        for number, state in states.items():
             for key in ("exp_avg", "exp_avg_sq"):
-                state[key] = torch.empty_like(parameters[index], requires_grad=False).copy_(state[key])
+                state[key] = torch.empty_like(parameters[number], requires_grad=False).copy_(state[key])
         self.optimizer.load_state_dict({"state": states, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.generator.set_state(tensors["generator"])
         self.step, self.elapsed, self.rows, self.scores = meta["step"], meta["elapsed"], meta["rows"], meta["scores"]

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+import data
 from data.worlds.bank import Bank
 from recon.general.batches import Batch, make_batch
 from recon.general.marching import to_distance
@@ -15,6 +17,9 @@ from recon.general.sources import Sources, fetch, look
 
 SEEDS = range(10_000_000, 10_000_032)
 """The held-out worlds, 256 x 192; training seeds are smaller by far."""
+
+
+SAMPLE = Path(data.__file__).parent / "sample" / "still_life"
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,25 @@ def render_target(network: GeneralNetwork, bank: Bank, world: int, views: int, n
         for piece in _pieces(batch, 8192):
             parts.append(network.trace(sources, batch.origins[:, piece], batch.directions[:, piece], batch.near[:, piece], batch.far[:, piece]))
     return batch, sources, levels, Traced(*(torch.cat([getattr(p, name).float() for p in parts]) for name in Traced.__dataclass_fields__))
+
+
+def sample_psnr(network: GeneralNetwork) -> float:
+    """PSNR of one view of the bundled sample from eight neighbours at 192 x 144: a quick check that weights are whole, dB."""
+    from torch.nn import functional as F
+
+    from data.readers import read_scene
+    from recon.fields import image_rays
+    from recon.general.engine import ConditionOptions, GeneralModel
+    from recon.general.photos import known_ranges, photo_tensor
+
+    scene = read_scene(SAMPLE, SAMPLE).select(range(9))
+    images = [F.interpolate(photo_tensor(scene, i)[None], (144, 192), mode="bilinear", antialias=True)[0] for i in range(9)]
+    cameras = scene.posed().resized(np.tile([192, 144], (9, 1)))
+    model = GeneralModel(network, ConditionOptions(side=192))
+    with torch.no_grad():
+        field = model.condition(images[1:], cameras.select(range(1, 9)), known_ranges(scene.select(range(1, 9))))
+        rgb = field.render(image_rays(cameras, 0)).rgb.reshape(144, 192, 3)
+    return psnr(rgb, images[0].permute(1, 2, 0).to(rgb.device))
 
 
 def _score(network: GeneralNetwork, bank: Bank, world: int, views: int, neighbours: int) -> Scores:

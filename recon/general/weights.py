@@ -61,7 +61,7 @@ def load_network(path: Path | None = None, device: torch.device | str = "cpu") -
 
     path = path or SHIPPED
     card = read_card(path)
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in card["model"].items()}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in card["model"].items()}
     try:
         network = GeneralNetwork(ModelOptions(**fields))
         network.load_state_dict({k: v.float() for k, v in load_file(path).items()})

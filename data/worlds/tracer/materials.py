@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from data.worlds import layout as L
-from data.worlds.noise import fractal_noise, hash01, mix, smooth_step, value_noise
+from data.worlds.tracer.noise import fractal_noise, hash01, mix, smooth_step, value_noise
 
 f = np.float32
 

@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit
 
 from data.worlds import layout as L
-from data.worlds.materials import albedo, sky
-from data.worlds.noise import mix
-from data.worlds.shapes import distance, gradient
+from data.worlds.tracer.materials import albedo, sky
+from data.worlds.tracer.noise import mix
+from data.worlds.tracer.shapes import distance, gradient
 
 f = np.float32
 

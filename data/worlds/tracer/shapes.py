@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from data.worlds import layout as L
-from data.worlds.noise import value_noise
+from data.worlds.tracer.noise import value_noise
 
 f = np.float32
 

@@ -1,0 +1,211 @@
+"""The general engine: symmetries that must hold for any weights, the truth injected, the shipped weights, bad input."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.cameras import Cameras, look_at
+from data.errors import InputError
+from data.readers import read_scene
+from recon.fields import Rays, image_rays
+from recon.general.engine import ConditionOptions, GeneralModel
+from recon.general.marching import crossings, resample, surface_weights, to_coordinate, to_distance
+from recon.general.photos import photo_tensor
+from recon.general.validation import sample_psnr
+from recon.general.views import quarter_turns, turned
+from recon.general.weights import SHIPPED, load_network, read_card
+from tests.conftest import SAMPLE, ring_of_cameras, sphere_picture
+
+OPTIONS = ConditionOptions(neighbours=3, sources=4, side=96)
+
+
+@pytest.fixture(scope="module")
+def model() -> GeneralModel:
+    return GeneralModel.from_pretrained(options=OPTIONS)
+
+
+def small_scene(count: int = 5, size: tuple[int, int] = (96, 72)) -> tuple[list[torch.Tensor], Cameras, np.ndarray]:
+    """Neighbouring photos of the bundled sample, shrunk."""
+    scene = read_scene(SAMPLE, Path("unused")).select(range(count))
+    images = [torch.nn.functional.interpolate(photo_tensor(scene, i)[None], size[::-1], mode="bilinear", antialias=True)[0] for i in range(count)]
+    cameras = scene.posed().resized(np.tile(size, (count, 1)))
+    distance = np.linalg.norm(cameras.centers, axis=1)
+    return images, cameras, np.stack([0.4 * distance, 2.5 * distance], axis=1)
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[list[torch.Tensor], Cameras, np.ndarray]:
+    return small_scene()
+
+
+def some_rays(cameras: Cameras, view: int, step: int = 37) -> Rays:
+    rays = image_rays(cameras, view)
+    return rays[torch.arange(0, len(rays), step)]
+
+
+@torch.no_grad()
+def test_the_order_of_the_views_changes_nothing(model, scene) -> None:
+    images, cameras, ranges = scene
+    rays = some_rays(cameras, 0)
+    order = [3, 1, 4, 2]
+    one = model.condition(images[1:], cameras.select([1, 2, 3, 4]), ranges[1:]).render(rays)
+    two = model.condition([images[i] for i in order], cameras.select(order), ranges[order]).render(rays)
+    assert torch.allclose(one.rgb, two.rgb, atol=2e-3)
+    assert torch.allclose(one.depth, two.depth, rtol=5e-3)
+
+
+@torch.no_grad()
+def test_moving_and_scaling_the_world_changes_nothing_but_scale(model, scene) -> None:
+    images, cameras, ranges = scene
+    scale, shift = 37.0, np.array([400.0, -90.0, 12.0])
+    rotation = look_at(np.array([1.0, 2.0, 0.5]), np.zeros(3), np.array([0.3, 0.1, 1.0]))[:3, :3]
+    similarity = np.eye(4)
+    similarity[:3, :3], similarity[:3, 3] = scale * rotation, shift
+    moved = cameras.moved(similarity)
+    one = model.condition(images[1:], cameras.select([1, 2, 3, 4]), ranges[1:]).render(some_rays(cameras, 0))
+    two = model.condition(images[1:], moved.select([1, 2, 3, 4]), scale * ranges[1:]).render(some_rays(moved, 0))
+    close = (one.depth * scale - two.depth).abs() <= 5e-3 * two.depth
+    assert close.float().mean() > 0.99
+    assert torch.allclose(one.rgb, two.rgb, atol=1e-2)
+
+
+@torch.no_grad()
+def test_turning_the_photos_changes_nothing(model, scene) -> None:
+    """Photos held upright, on their side and upside down are turned back before the model looks."""
+    images, cameras, ranges = scene
+    turns = np.array([0, 0, 1, 2, 0])
+    rotated = turned(cameras, turns)
+    pictures = [torch.rot90(image, int(t), (1, 2)) for image, t in zip(images, turns, strict=True)]
+    assert ((quarter_turns(rotated) + turns) % 4 == 0).all()
+    one, two = model.condition(images, cameras, ranges), model.condition(pictures, rotated, ranges)
+    for i, turn in enumerate(turns):
+        assert np.allclose(one.depth(i)[0], np.rot90(two.depth(i)[0], -int(turn)), rtol=1e-3)
+
+
+def test_turned_cameras_send_the_same_rays() -> None:
+    cameras = ring_of_cameras(4, 48)
+    cameras = replace(cameras, intrinsics=cameras.intrinsics + np.array([[0, 0, 3.0], [0, 5.0, -2.0], [0, 0, 0]]), sizes=np.tile([48, 40], (4, 1)))
+    point = np.array([[0.3, -0.2, 0.1]])
+    for count in range(4):
+        other = turned(cameras, np.full(4, count))
+        for i in range(4):
+            (x, y), _ = cameras.project(i, point)[0][0], None
+            width, height = cameras.sizes[i]
+            for _ in range(count):
+                x, y, width, height = y, width - x, height, width
+            assert np.allclose(other.project(i, point)[0][0], [x, y])
+
+
+def test_weights_sum_to_one_and_gradients_reach_the_photos(model, scene) -> None:
+    images, cameras, ranges = scene
+    inputs = [image.clone().requires_grad_() for image in images[1:]]
+    field = model.condition(inputs, cameras.select([1, 2, 3, 4]), ranges[1:])
+    rays = some_rays(cameras, 0, 97)
+    views = field.nearest_views(cameras.centers[0], cameras.forwards[0])
+    near, far = field._range(rays)
+    traced = field.trace(rays, views, near, far)
+    assert torch.allclose(traced.blend.sum(-1), torch.ones(traced.blend.shape[:2]), atol=1e-5)
+    assert torch.allclose(traced.weights.sum(-1), torch.ones(len(rays)), atol=1e-3)
+    assert (traced.blend >= 0).all()
+    field.render(rays).rgb.sum().backward()
+    assert all(i.grad is not None and i.grad.abs().sum() > 0 for i in inputs)
+
+
+@torch.no_grad()
+def test_colours_are_blends_of_the_photos(model, scene) -> None:
+    """Uniform photos can only give their own colour."""
+    _, cameras, ranges = scene
+    color = torch.tensor([0.2, 0.5, 0.8])
+    images = [color[:, None, None].expand(3, 72, 96).contiguous() for _ in range(4)]
+    rgb = model.condition(images, cameras.select([1, 2, 3, 4]), ranges[1:]).render(some_rays(cameras, 0)).rgb
+    assert torch.allclose(rgb, color.expand_as(rgb), atol=1e-3)
+
+
+def test_the_true_distance_gives_the_exact_depth() -> None:
+    """Marching with the signed distance of a sphere injected finds its surface."""
+    angle = torch.linspace(0, 0.3, 40)
+    origin, direction = torch.tensor([0.0, 0.0, -3.0]), torch.stack([angle.sin(), torch.zeros(40), angle.cos()], dim=-1)
+    near, far = torch.full((40, 1), 1.0), torch.full((40, 1), 8.0)
+
+    def signed(s: torch.Tensor) -> torch.Tensor:
+        return (origin + direction[:, None] * to_distance(s, near, far)[..., None]).norm(dim=-1) - 1
+
+    coarse = ((torch.arange(48) + 0.5) / 48).expand(40, 48)
+    weights = surface_weights(signed(coarse), torch.tensor(60.0))
+    fine = resample(weights, coarse, 24, jitter=False)
+    fine = torch.cat([fine, torch.ones(40, 1)], dim=1)
+    weights = surface_weights(signed(fine), torch.tensor(2000.0))
+    where, _ = crossings(signed(fine), fine)
+    depth = to_distance((weights * where).sum(1, keepdim=True), near, far)[:, 0]
+    b = direction @ -origin
+    exact = b - torch.sqrt(b * b - 8)
+    assert torch.allclose(depth, exact, rtol=2e-3)
+    assert torch.allclose(to_coordinate(to_distance(fine, near, far), near, far), fine, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_shipped_weights_find_the_sphere() -> None:
+    """Depth of a patterned sphere, and the sign and size of the distance around it."""
+    cameras = ring_of_cameras(10, 160, 3.0)
+    views = [0, 1, 2, 9, 8]
+    images = [torch.from_numpy(sphere_picture(cameras, i)[0]).permute(2, 0, 1).float() / 255 for i in views]
+    chosen = cameras.select(views)
+    field = GeneralModel.from_pretrained(options=ConditionOptions(side=320)).condition(images, chosen, np.tile([1.2, 5.0], (5, 1)))
+    truth = sphere_picture(cameras, 0)[2]
+    depth, _ = field.depth(0)
+    middle = truth > 0
+    middle[:40] = middle[-40:] = middle[:, :40] = middle[:, -40:] = False
+    error = np.abs(depth[middle] - truth[middle]) / truth[middle]
+    assert np.median(error) < 0.03
+    toward = cameras.centers[0] / np.linalg.norm(cameras.centers[0])
+    radii = torch.tensor([0.9, 0.97, 1.03, 1.1])
+    signed = field.sdf(radii[:, None] * torch.from_numpy(toward).float())
+    assert (signed.diff() > 0).all()
+    assert field.density((1.3 * torch.from_numpy(toward).float())[None]) < field.density((0.97 * torch.from_numpy(toward).float())[None])
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_the_shipped_weights_reach_the_figure_of_their_card() -> None:
+    card = read_card(SHIPPED)
+    assert SHIPPED.stat().st_size < 8_000_000
+    assert sum(p.numel() for p in load_network().parameters()) < 4_000_000
+    assert card["licence"] == "Apache-2.0"
+    assert sample_psnr(load_network()) > card["sample_psnr"] - 0.2
+
+
+def test_bad_views_are_named(model, scene) -> None:
+    images, cameras, ranges = scene
+    with pytest.raises(InputError, match="at least 2"):
+        model.condition(images[:1], cameras.select([0]), ranges[:1])
+    with pytest.raises(InputError, match="same place"):
+        model.condition(images[:2], cameras.select([0, 0]), ranges[:2])
+    with pytest.raises(InputError, match=r"Image 1 has 48 x 72 pixels, its camera 96 x 72"):
+        model.condition([images[0], images[1][:, :, :48]], cameras.select([0, 1]), ranges[:2])
+    with pytest.raises(InputError, match="one camera for each image"):
+        model.condition(images[:3], cameras.select([0, 1]), ranges[:2])
+    bent = replace(cameras, lenses=("opencv",) * 5, distortion=np.full((5, 8), 0.1))
+    with pytest.raises(InputError, match="Undistort"):
+        model.condition(images, bent, ranges)
+
+
+def test_weights_of_another_version_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="card"):
+        load_network(tmp_path / "none.safetensors")
+    (tmp_path / "old.safetensors").write_bytes(SHIPPED.read_bytes())
+    card = json.loads(SHIPPED.with_suffix(".json").read_text())
+    (tmp_path / "old.json").write_text(json.dumps(card | {"version": 0}))
+    with pytest.raises(InputError, match="version 0"):
+        load_network(tmp_path / "old.safetensors")
+    (tmp_path / "old.json").write_text(json.dumps(card | {"model": card["model"] | {"token": 64}}))
+    with pytest.raises(InputError, match="do not fit"):
+        load_network(tmp_path / "old.safetensors")
+    (tmp_path / "old.json").write_text(json.dumps(card))
+    (tmp_path / "old.safetensors").write_bytes(b"broken")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_network(tmp_path / "old.safetensors")

@@ -1,0 +1,63 @@
+"""Training the general model at toy size: it learns, and an interrupted run goes on as if nothing had happened."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.errors import InputError
+from recon.general.options import TrainOptions
+from recon.general.training import Trainer
+from recon.general.weights import load_network
+
+TINY = TrainOptions(
+    steps=6, worlds=3, sizes=((64, 48), (48, 64)), world_views=5, refresh_every=100, batch=1, views=4, neighbours=2, rays=48,
+    log_every=1, checkpoint_every=3, validation_worlds=0, seed=11,
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+def losses(rows: list[dict[str, float]]) -> list[float]:
+    return [row["total"] for row in rows]
+
+
+@pytest.mark.slow
+def test_resuming_continues_the_loss_curve(tmp_path: Path) -> None:
+    whole = losses(list(Trainer(TINY, tmp_path / "whole", CPU).train()))
+    assert len(whole) == 6
+    assert whole[-1] < whole[0]
+    first = Trainer(TINY, tmp_path / "parts", CPU)
+    for row in first.train():
+        if row["step"] == 3:
+            first.save()
+            break
+    second = Trainer(TINY, tmp_path / "parts", CPU)
+    assert second.step == 3
+    # The same worlds, or the comparison would not be one; new seeds are what a real run wants.
+    second.banks = first.banks
+    rest = losses(list(second.train()))
+    assert torch.allclose(torch.tensor(rest), torch.tensor(whole[3:]), rtol=1e-3)
+    with (tmp_path / "parts" / "losses.csv").open() as file:
+        assert [int(r["step"]) for r in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "parts" / "curves.png").stat().st_size > 5000
+    load_network(tmp_path / "parts" / "general.safetensors")
+
+
+def test_options_that_cannot_work_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="world_views"):
+        Trainer(replace(TINY, world_views=4), tmp_path / "a", CPU)
+    with pytest.raises(InputError, match="multiples of 16"):
+        Trainer(replace(TINY, sizes=((60, 48),)), tmp_path / "b", CPU)
+
+
+@pytest.mark.slow
+def test_new_worlds_take_the_place_of_old_ones(tmp_path: Path) -> None:
+    trainer = Trainer(replace(TINY, refresh_every=1, refresh_worlds=1, sizes=((64, 48),)), tmp_path / "c", CPU)
+    before = trainer.banks[0].rgb.clone()
+    trainer.step = 1
+    trainer._refresh()
+    changed = (trainer.banks[0].rgb != before).flatten(1).any(1)
+    assert changed.sum() <= 1
+    assert (trainer.banks[0].cameras[:, 0, 16] == torch.arange(len(before))).all()
