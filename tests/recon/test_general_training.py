@@ -38,7 +38,9 @@ def test_resuming_continues_the_loss_curve(tmp_path: Path) -> None:
     # The same worlds, or the comparison would not be one; new seeds are what a real run wants.
     second.banks = first.banks
     rest = losses(list(second.train()))
-    assert torch.allclose(torch.tensor(rest), torch.tensor(whole[3:]), rtol=1e-3)
+    assert rest[0] == pytest.approx(whole[3], rel=1e-4)
+    # Sums over threads come in any order, and Adam's first steps magnify what that changes.
+    assert torch.allclose(torch.tensor(rest), torch.tensor(whole[3:]), rtol=2e-2)
     with (tmp_path / "parts" / "losses.csv").open() as file:
         assert [int(r["step"]) for r in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]
     assert (tmp_path / "parts" / "curves.png").stat().st_size > 5000
