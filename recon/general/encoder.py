@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recon.general.norms import GroupNorm
+from recon.general.layers import GroupNorm
 from recon.general.options import ModelOptions
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recon.general.norms import LayerNorm
+from recon.general.layers import LayerNorm
 from recon.general.options import ModelOptions
 from recon.general.sources import CUES
 

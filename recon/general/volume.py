@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from kernels.planesweep import correlate, correlate_mean
 from kernels.planesweep.reference import weighted_mean
 from recon.general.encoder import normalised_groups
-from recon.general.norms import GroupNorm
+from recon.general.layers import Conv3d, GroupNorm
 from recon.general.options import ModelOptions
 
 
@@ -36,7 +36,7 @@ class Block3d(nn.Sequential):
     """Convolution, group norm, ReLU."""
 
     def __init__(self, i: int, o: int, stride: int | tuple[int, int, int] = 1) -> None:
-        super().__init__(nn.Conv3d(i, o, 3, stride=stride, padding=1, bias=False), GroupNorm(max(o // 8, 1), o), nn.ReLU(inplace=True))
+        super().__init__(Conv3d(i, o, 3, stride=stride, padding=1, bias=False), GroupNorm(max(o // 8, 1), o), nn.ReLU(inplace=True))
 
 
 class Regulariser(nn.Module):
@@ -44,13 +44,13 @@ class Regulariser(nn.Module):
 
     def __init__(self, groups: int, context: int, width: int, depth: int) -> None:
         super().__init__()
-        self.enter = nn.Conv3d(groups + 1, width, 3, padding=1)
+        self.enter = Conv3d(groups + 1, width, 3, padding=1)
         self.context = nn.Conv2d(context, width, 3, padding=1)
         wide = [width, *(min(2 * width * (i + 1), 48) for i in range(depth))]
         self.down = nn.ModuleList(nn.Sequential(Block3d(a, b, 2), Block3d(b, b)) for a, b in zip(wide[:-1], wide[1:], strict=True))
-        self.up = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in zip(wide[:-1], wide[1:], strict=True))
+        self.up = nn.ModuleList(Conv3d(b, a, 1) for a, b in zip(wide[:-1], wide[1:], strict=True))
         self.merge = nn.ModuleList(Block3d(a, a) for a in wide[:-1])
-        self.leave = nn.Conv3d(width, 1, 3, padding=1)
+        self.leave = Conv3d(width, 1, 3, padding=1)
 
     def forward(self, cost: Float[Tensor, "refs g d h w"], features: Float[Tensor, "refs h w c"]) -> Float[Tensor, "refs d h w"]:
         x = F.relu(self.enter(cost) + self.context(features.permute(0, 3, 1, 2))[:, :, None])
