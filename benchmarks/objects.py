@@ -34,12 +34,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quality", default="standard")
+    parser.add_argument("--engine", default="hashgrid")
     parser.add_argument("--out", type=Path, default=Path("/tmp/lumigraph-objects"))
     parser.add_argument("--steps", type=int)
     arguments = parser.parse_args()
     rows = {}
     for scene in sorted(p for p in arguments.folder.iterdir() if (p / "gt_points.npz").exists()):
-        options = ReconstructOptions(quality=arguments.quality, steps=arguments.steps, turntable=False)
+        options = ReconstructOptions(engine=arguments.engine, quality=arguments.quality, steps=arguments.steps, turntable=False)
         report = run_task(Task(scene, arguments.out / scene.name, options, hold_out=8, overwrite=True))
         rows[scene.name] = {
             **score(arguments.out / scene.name / "mesh.glb", scene), "psnr_subject": report["quality"].get("psnr_subject"),

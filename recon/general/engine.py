@@ -40,8 +40,9 @@ class ConditionOptions:
     """Views that a ray is blended from."""
     side: int = 640
     """Photos are brought to this longest side, pixels: larger ones shrunk, smaller ones enlarged, up to twofold."""
-    chunk_samples: int = 1_500_000
-    """Ray samples times views held at once; more needs more memory."""
+    chunk_samples: int | None = None
+    """Coarse samples times views held at once; more needs more memory. By device if not given: what stays in a CPU's cache,
+    or what fills a GPU (about 5 GB)."""
 
 
 class GeneralModel:
@@ -251,7 +252,8 @@ class GeneralField:
 
     def _chunk(self, views: int) -> int:
         o = self.model.network.options
-        return max(self.model.options.chunk_samples // (views * o.coarse_samples), 64)
+        samples = self.model.options.chunk_samples or (40_000_000 if self.model.device.type == "cuda" else 400_000)
+        return max(samples // (views * o.coarse_samples), 64)
 
     def _groups(self, rays: Rays) -> list[tuple[Tensor, Tensor]]:
         """Rays that start together, with the source views for them."""
