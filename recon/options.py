@@ -13,6 +13,8 @@ Quality = Literal["draft", "standard", "high"]
 Device = Literal["auto", "cpu", "cuda"]
 Masks = Literal["auto", "object", "ignore", "none"]
 Engine = Literal["hashgrid", "general"]
+Tune = Literal["none", "10s", "1m", "5m"]
+TUNE_SECONDS = {"10s": 10.0, "1m": 60.0, "5m": 300.0}
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class ReconstructOptions:
 
     engine: Engine = "hashgrid"
     """How the scene is represented. hashgrid: trained on the photos; general: a trained model looks at them, no training."""
+    tune: Tune = "none"
+    """General engine: how long the model is tuned on the scene's photos before it is asked for pictures and depth."""
     quality: Quality = "standard"
     """draft: two minutes on a laptop; standard: some five; high: an hour, or a GPU."""
     device: Device = "auto"

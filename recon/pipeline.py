@@ -32,9 +32,10 @@ from recon.fields import RadianceField
 from recon.frame import choose_frame, subject_box
 from recon.general.engine import GeneralField, GeneralModel
 from recon.general.photos import condition_scene, save_general_field, volume_depths
+from recon.general.tuning import TuneOptions, Tuner, load_tuning, save_tuning
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.training import HashGridTrainer
-from recon.options import Task
+from recon.options import TUNE_SECONDS, Task
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean
 from recon.surface.depth import consistent, elected, inside_box, masked, render_depths
@@ -46,7 +47,7 @@ T = TypeVar("T")
 
 _SHARES = {
     "hashgrid": {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "previews": 1, "turntable": 4},
-    "general": {"read": 1, "poses": 12, "prepare": 3, "look": 25, "evaluate": 30, "depth": 1, "mesh": 6, "texture": 10, "previews": 1, "turntable": 5},
+    "general": {"read": 1, "poses": 12, "prepare": 3, "look": 25, "tune": 60, "evaluate": 30, "depth": 1, "mesh": 6, "texture": 10, "previews": 1, "turntable": 5},
 }  # fmt: skip
 """Each engine's stages and their typical shares of the whole time, for the time left."""
 _OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.json", "points.ply", "images", "masks", "field",
@@ -83,9 +84,11 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     working = yield from run.stage("prepare", run.prepared(scene))
     train, held_out = run.split(working)
     maps = None
-    field: RadianceField
     if task.options.engine == "general":
-        field = yield from run.stage("look", run.looked(train))
+        general = yield from run.stage("look", run.looked(train))
+        if run.options.tune != "none":
+            yield from run.stage("tune", run.tuned(train, general, held_out))
+        field: RadianceField = general
     else:
         if task.options.stereo:
             maps = yield from run.stage("stereo", run.matched(train))
@@ -113,6 +116,7 @@ class _Run:
         self.work = task.out / ".work"
         self.seconds: dict[str, float] = {}
         self.state: dict[str, Any] = {"done": []}
+        self.tuning: dict[str, Any] | None = None
         self.device = _device(self.options.device)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -307,6 +311,18 @@ class _Run:
         save_general_field(field, [p.name for p in scene.image_paths], self.task.out / "field")
         return field
 
+    def tuned(self, scene: Scene, field: GeneralField, held_out: Scene | None) -> Generator[Progress, None, None]:
+        """The field tuned on the photos that it looks at; what that gained goes into the report."""
+        folder = self.task.out / "field"
+        if self.done("tune") and (folder / "tuned.safetensors").exists():
+            load_tuning(field, folder)
+            self.tuning = self.state.get("tuning")
+            return
+        tuner = Tuner(field, scene, TuneOptions(seconds=TUNE_SECONDS[self.options.tune], seed=self.options.seed), held_out)
+        yield from tuner.tune()
+        save_tuning(field, folder)
+        self.tuning = self.state["tuning"] = asdict(tuner.result)
+
     def _preview(self, trainer: HashGridTrainer, scene: Scene) -> str:
         """A small picture of the field as it is now."""
         (self.task.out / "previews").mkdir(exist_ok=True)
@@ -372,7 +388,7 @@ class _Run:
             "seconds": {**self.seconds, "total": round(sum(self.seconds.values()), 3)}, "peak_memory_mb": round(peak),
             "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if self.device.type == "cuda" else None,
             "views": {"given": given, "used": len(working), "dropped": [asdict(d) for d in scene.report.dropped]},
-            "poses": poses, "quality": quality,
+            "poses": poses, "quality": quality, "tuning": self.tuning,
             "findings": [asdict(f) for f in findings],
             "mesh": asset.statistics, "warnings": [*scene.report.warnings, *(str(f) for f in findings)],
             "pictures": {"sides": sides, "inputs": [f"images/{p.name}" for p in working.image_paths]},

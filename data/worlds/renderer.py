@@ -63,7 +63,7 @@ def render(worlds: Worlds, cameras: Float[Tensor, "images 17"], width: int, heig
             pictures = [cuda.as_cuda_array(t[part]) for t in out]
             kernel[blocks, (16, 8, 1), stream](*arrays, samples, *pictures)
     else:
-        render_cpu(*(t.numpy() for t in tensors), samples, *(t.numpy() for t in out))
+        render_cpu(*(t.numpy() for t in tensors), samples, *(t.numpy() for t in out))  # type: ignore[call-arg]
     return Renderings(rgb, depth, mask.bool(), normal)
 
 

@@ -1,5 +1,6 @@
 """The general engine: `GeneralModel.condition` looks at the photos once; the `GeneralField` it returns renders any rays."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +196,7 @@ class GeneralField:
     def depth(self, view: int) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
         """z-depth of a source view at half the working size, scene units, and its confidence; in the photo's orientation."""
         width, height = (int(v) for v in turned(self.cameras, self.turns).sizes[view])
-        inverse = self.levels[-1].inverse_depth[view, : (height + 1) // 2, : (width + 1) // 2]
+        inverse = self.sources.surface[0, view, : (height + 1) // 2, : (width + 1) // 2, 0]
         confidence = self.sources.surface[0, view, : (height + 1) // 2, : (width + 1) // 2, 3:].prod(-1)
         z = (self.scale / inverse.clamp(min=1e-9)).detach().float().cpu().numpy()
         back = -int(self.turns[view])
@@ -244,6 +245,10 @@ class GeneralField:
         k = self.model.network.geometry.log_sharpness.exp() / unit
         return (k * torch.sigmoid(-k * self.sdf(points).to(k.device))).to(points.device)
 
+    def make_own(self) -> None:
+        """Give the field networks of its own, so that tuning them leaves other fields of the model alone."""
+        self.model = GeneralModel(copy.deepcopy(self.model.network), self.model.options)
+
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _inside(self, points: Tensor) -> Tensor:
@@ -269,9 +274,12 @@ class GeneralField:
             out.append((index, self.nearest_views(center, forward / max(np.linalg.norm(forward), 1e-9))))
         return out
 
-    def nearest_views(self, center: Float[np.ndarray, "3"], forward: Float[np.ndarray, "3"]) -> Int[Tensor, "v"]:
-        """The source views to blend for a viewpoint."""
+    def nearest_views(self, center: Float[np.ndarray, "3"], forward: Float[np.ndarray, "3"], leave_out: int | None = None) -> Int[Tensor, "v"]:
+        """The source views to blend for a viewpoint, without one of them if wanted."""
         unlike = unlikeness(self.cameras.centers, self.cameras.forwards, center, forward, mean_distance(self.cameras))
+        if leave_out is not None:
+            unlike[leave_out] = np.inf
+            return torch.from_numpy(np.argsort(unlike)[: min(self.model.options.sources, len(unlike) - 1)].copy()).to(self.model.device)
         chosen = np.argsort(unlike)[: self.model.options.sources].copy()
         return torch.from_numpy(chosen).to(self.model.device)
 

@@ -96,4 +96,8 @@ def load_general_field(result: Path, device: torch.device | str = "cpu") -> Gene
     with torch.no_grad():
         field = model.condition([photo_tensor(chosen, i) for i in range(len(chosen))], chosen.posed(), np.array(meta["near_far"]))
     field.subject_box = np.array(meta["subject_box"])
+    if (result / "field" / "tuned.safetensors").exists():
+        from recon.general.tuning import load_tuning
+
+        load_tuning(field, result / "field")
     return field

@@ -57,16 +57,24 @@ def surface_map(levels: list[DepthLevel], views: int) -> Float[Tensor, "b v h w 
     w = fine.inverse_depth
     n, height, width = w.shape
 
-    def slope(x: Tensor, dim: int) -> Tensor:
-        """The smaller of the one-sided differences: slopes must not reach across outlines."""
-        d = x.diff(dim=dim) / 2.0
+    confidences = [F.interpolate(level.confidence[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0] for level in levels]
+    out = torch.cat([slopes(w), torch.stack(confidences, dim=-1)], dim=-1)
+    return out.view(n // views, views, height, width, 6)
+
+
+def slopes(inverse: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w 3"]:
+    """Inverse depth at half resolution, and its slopes along x and y per photo pixel.
+
+    Of the two one-sided differences the smaller counts: slopes must not reach across outlines.
+    """
+
+    def slope(dim: int) -> Tensor:
+        d = inverse.diff(dim=dim) / 2.0
         first, last = torch.narrow(d, dim, 0, 1), torch.narrow(d, dim, d.shape[dim] - 1, 1)
         left, right = torch.cat([first, d], dim), torch.cat([d, last], dim)
         return torch.where(left.abs() < right.abs(), left, right)
 
-    confidences = [F.interpolate(level.confidence[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0] for level in levels]
-    out = torch.stack([w, slope(w, 2), slope(w, 1), *confidences], dim=-1)
-    return out.view(n // views, views, height, width, 6)
+    return torch.stack([inverse, slope(-1), slope(-2)], dim=-1)
 
 
 @torch.autocast("cuda", enabled=False)

@@ -1,0 +1,201 @@
+"""Tuning on a scene: seconds to minutes of training on its own photos, from the shipped weights.
+
+Every photo is rendered from the others and compared with itself. What changes: the small networks along the ray, and the
+depth of every source view, pixel by pixel. The encoder and the volumes stay as they are, so that a step costs a few rays and
+no volumes, and what must be kept is small.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from data.errors import InputError
+from data.progress import Progress
+from data.scene import Scene
+from recon.fields import Rays, pixel_rays
+from recon.general.engine import GeneralField
+from recon.general.photos import photo_tensor
+from recon.general.sources import Sources, slopes
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """Options of per-scene tuning."""
+
+    seconds: float = 60.0
+    rays: int | None = None
+    """Rays a step; by device if not given: 384 on a CPU, 4096 on a GPU."""
+    network_rate: float = 4e-4
+    """Learning rate of the networks."""
+    depth_rate: float = 1e-3
+    """Learning rate of the source views' logarithmic depth."""
+    calm: float = 0.02
+    """Weight that keeps depth corrections small and smooth."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning achieved, on rays that were fixed before it began."""
+
+    seconds: float
+    steps: int
+    psnr_before: float
+    psnr_after: float
+    held_out: bool
+    """Whether the rays belong to held-out views; else to the tuned photos, each rendered from the others."""
+
+
+class Tuner:
+    """Tunes a field in place; its networks become its own."""
+
+    def __init__(self, field: GeneralField, scene: Scene, options: TuneOptions, held_out: Scene | None = None) -> None:
+        if len(scene) < 3:
+            raise InputError(f"Tuning renders each photo from the others, so it needs at least 3; this scene has {len(scene)}. Add photos, or leave --tune out.")
+        self.field, self.options = field, options
+        self.device = field.model.device
+        field.make_own()
+        self.network = field.model.network
+        self.views = _Views(scene, self.device)
+        self.judged = self.views if held_out is None else _Views(held_out, self.device)
+        self.held_out = held_out is not None
+        self.generator = torch.Generator().manual_seed(options.seed)
+        # Depth is corrected by a factor: exp(change).
+        self.change = torch.zeros_like(field.sources.surface[..., 0]).requires_grad_()
+        self.untouched = field.sources
+        modules = (self.network.coarse, self.network.geometry, self.network.blending)
+        parameters = [p for m in modules for p in m.parameters()]
+        self.optimizer = torch.optim.Adam([
+            {"params": parameters, "lr": options.network_rate, "base": options.network_rate},
+            {"params": [self.change], "lr": options.depth_rate, "base": options.depth_rate},
+        ], betas=(0.9, 0.98))  # fmt: skip
+        for p in self.network.parameters():
+            p.requires_grad_(False)
+        for p in parameters:
+            p.requires_grad_(True)
+
+    def tune(self) -> Iterator[Progress]:
+        """Train until the time is over; the iterator's last message states the gain, `result` holds it."""
+        o = self.options
+        judge = self._judge_rays()
+        before = self._judged(judge)
+        started, step = time.perf_counter(), 0
+        while (spent := time.perf_counter() - started) < o.seconds:
+            share = spent / o.seconds
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["base"] * min(1.0, (step + 1) / 20) * (1 - 0.95 * share)
+            loss = self._step()
+            step += 1
+            if step % 5 == 0:
+                yield Progress("tune", share, f"step {step}", {"loss": loss})
+        self.field.sources = self._sources()
+        self.field.sources = replace(self.field.sources, surface=self.field.sources.surface.detach())
+        for p in self.network.parameters():
+            p.requires_grad_(False)
+        self.result = Tuned(round(time.perf_counter() - started, 2), step, before, self._judged(judge), self.held_out)
+        yield Progress("tune", 1.0, f"{self.result.psnr_before:.2f} -> {self.result.psnr_after:.2f} dB")
+
+    def _sources(self) -> Sources:
+        """The source views with their depths corrected."""
+        inverse = self.untouched.surface[..., 0] * torch.exp(self.change)
+        surface = torch.cat([slopes(inverse), self.untouched.surface[..., 3:]], dim=-1)
+        return replace(self.untouched, surface=surface)
+
+    def _step(self) -> float:
+        count = self.options.rays or (4096 if self.device.type == "cuda" else 384)
+        view = int(torch.randint(len(self.views), (1,), generator=self.generator))
+        rays, truth = self.views.sample(view, count, self.generator)
+        self.field.sources = self._sources()
+        rgb = self._rendered(self.views, view, rays, leave_out=view)
+        color = ((rgb - truth).square() + 1e-4).sqrt().mean()
+        c = self.change
+        rough = c.square().mean() + (c[..., 1:, :] - c[..., :-1, :]).abs().mean() + (c[..., 1:] - c[..., :-1]).abs().mean()
+        loss = color + self.options.calm * rough
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], 1.0)
+        self.optimizer.step()
+        return float(color.detach()) if self.device.type == "cpu" else 0.0
+
+    def _rendered(self, views: "_Views", view: int, rays: Rays, leave_out: int | None) -> Float[Tensor, "n 3"]:
+        center, forward = views.cameras.centers[view], views.cameras.forwards[view]
+        chosen = self.field.nearest_views(center, forward, leave_out)
+        near, far = self.field._range(rays)
+        return self.field.trace(rays, chosen, near, far).rgb
+
+    def _judge_rays(self) -> list[tuple[int, Rays, Tensor]]:
+        """Up to 2048 fixed rays of up to 8 views."""
+        pick = np.unique(np.linspace(0, len(self.judged) - 1, min(8, len(self.judged))).round().astype(int))
+        fixed = torch.Generator().manual_seed(1)
+        return [(int(v), *self.judged.sample(int(v), 256, fixed)) for v in pick]
+
+    @torch.no_grad()
+    def _judged(self, rays: list[tuple[int, Rays, Tensor]]) -> float:
+        errors = [
+            (self._rendered(self.judged, v, r, None if self.held_out else v).clamp(0, 1) - truth).square().mean() for v, r, truth in rays
+        ]
+        return float(-10 * torch.log10(torch.stack(errors)).mean())
+
+
+class _Views:
+    """Photos to be rendered, with rays through random pixels of them."""
+
+    def __init__(self, scene: Scene, device: torch.device) -> None:
+        self.cameras = scene.posed()
+        self.photos = [photo_tensor(scene, i) for i in range(len(scene))]
+        self.masks = [scene.mask(i) if scene.mask_meaning == "ignore" else None for i in range(len(scene))]
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def sample(self, view: int, count: int, generator: torch.Generator) -> tuple[Rays, Tensor]:
+        """Rays through random pixels that count, and their colours."""
+        _, h, w = self.photos[view].shape
+        index = torch.randint(h * w, (count,), generator=generator)
+        mask = self.masks[view]
+        if mask is not None and mask.any():
+            allowed = torch.from_numpy(np.flatnonzero(mask))
+            index = allowed[torch.randint(len(allowed), (count,), generator=generator)]
+        pixels = torch.stack([index % w + 0.5, index // w + 0.5], dim=-1).to(self.device)
+        near, far = torch.zeros(count, device=self.device), torch.full((count,), torch.inf, device=self.device)
+        views = torch.zeros(count, dtype=torch.long, device=self.device)
+        truth = self.photos[view].flatten(1)[:, index].T.to(self.device)
+        return pixel_rays(self.cameras.select([view]), views, pixels, near, far), truth
+
+
+def save_tuning(field: GeneralField, folder: Path) -> None:
+    """Write `tuned.safetensors`: the networks along the ray, and each view's depth."""
+    from safetensors.torch import save_file
+
+    tensors = {f"network.{k}": v for k, v in field.model.network.state_dict().items() if k.split(".")[0] in {"coarse", "geometry", "blending"}}
+    tensors["inverse_depth"] = field.sources.surface[..., 0]
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / ".tuned.safetensors.part"
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
+    partial.replace(folder / "tuned.safetensors")
+
+
+def load_tuning(field: GeneralField, folder: Path) -> None:
+    """Apply what `save_tuning` wrote to a field that has just looked at the same photos.
+
+    Raises:
+        InputError: the file does not fit.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(folder / "tuned.safetensors")
+        inverse = tensors.pop("inverse_depth").to(field.model.device)
+        field.make_own()
+        field.model.network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items()}, strict=False)
+        surface = torch.cat([slopes(inverse), field.sources.surface[..., 3:]], dim=-1)
+    except Exception as error:  # safetensors has an exception of its own for damaged files
+        raise InputError(f"The tuning in '{folder}' does not fit ({str(error).splitlines()[0]}). Reconstruct it again.") from None
+    field.sources = replace(field.sources, surface=surface)
