@@ -10,15 +10,25 @@ import torch
 
 from data.cameras import Cameras, look_at
 from data.errors import InputError
+from data.progress import Progress
 from data.readers import read_scene
+from data.readers.nerfstudio import read as read_transforms
+from recon.engines import load_field
+from recon.evaluation import render_view
 from recon.fields import Rays, image_rays
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.marching import crossings, resample, surface_weights, to_coordinate, to_distance
 from recon.general.photos import photo_tensor
+from recon.general.tuning import TuneOptions, Tuner
 from recon.general.validation import sample_psnr
 from recon.general.views import quarter_turns, turned
 from recon.general.weights import SHIPPED, load_network, read_card
-from tests.conftest import SAMPLE, ring_of_cameras, sphere_picture
+from recon.metrics import psnr
+from recon.options import ReconstructOptions, Task
+from recon.pipeline import overall, reconstruct
+from recon.surface.asset import load_asset
+from recon.surface.options import SurfaceOptions
+from tests.conftest import SAMPLE, drain, ring_of_cameras, sphere_picture, write_sphere_scene
 
 OPTIONS = ConditionOptions(neighbours=3, sources=4, side=96)
 
@@ -209,3 +219,52 @@ def test_weights_of_another_version_are_refused(tmp_path: Path) -> None:
     (tmp_path / "old.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match="cannot be read"):
         load_network(tmp_path / "old.safetensors")
+
+
+@pytest.fixture(scope="module")
+def reconstructed(tmp_path_factory) -> tuple[Path, dict]:
+    """The whole job with the general engine, tuned for a moment."""
+    folder = tmp_path_factory.mktemp("general")
+    write_sphere_scene(folder / "sphere", views=12, size=160, masks=False)
+    options = ReconstructOptions(
+        engine="general", quality="draft", device="cpu", turntable=False, tune="10s",
+        surface=SurfaceOptions(resolution=48, depth_side=96, faces=2000, texture=128),
+    )  # fmt: skip
+    report = drain(reconstruct(Task(folder / "sphere", folder / "out", options, hold_out=6)))
+    return folder / "out", report
+
+
+@pytest.mark.slow
+def test_photos_to_mesh_with_nothing_trained_before(reconstructed) -> None:
+    out, report = reconstructed
+    assert report["engine"] == "general"
+    assert "train" not in report["seconds"]
+    assert report["quality"]["psnr"] > 17
+    vertices = load_asset(out / "mesh.glb").mesh.vertices
+    radius = np.linalg.norm(vertices, axis=1)
+    assert abs(np.median(radius) - 1) < 0.05
+    shares = [overall(Progress(stage, 1.0), "general") for stage in ("read", "look", "tune", "evaluate", "texture", "turntable")]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+@pytest.mark.slow
+def test_tuning_helps_and_comes_back_from_disk(reconstructed) -> None:
+    out, report = reconstructed
+    tuning = report["tuning"]
+    assert tuning["held_out"]
+    assert tuning["steps"] > 3
+    assert tuning["psnr_after"] > tuning["psnr_before"] - 0.3
+    field = load_field(out)
+    scene = read_transforms(out)
+    with torch.no_grad():
+        image = render_view(field, scene, 0, field.near)
+    truth = scene.image(0).astype(np.float32) / 255
+    assert psnr(image, truth) == pytest.approx(report["quality"]["held_out"][0]["psnr"], abs=0.05)
+
+
+def test_tuning_needs_a_third_photo(model, scene) -> None:
+    images, cameras, ranges = scene
+    field = model.condition(images[:2], cameras.select([0, 1]), ranges[:2])
+    with pytest.raises(InputError, match="at least 3"):
+        Tuner(field, read_scene(SAMPLE, SAMPLE).select([0, 1]), TuneOptions(seconds=1.0))
