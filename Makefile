@@ -11,7 +11,7 @@ venv: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[studio,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[studio,train,dev]'
 	touch $@
 
 demo: venv

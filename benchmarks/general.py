@@ -9,7 +9,7 @@
 import argparse
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from PIL import Image
 
 from benchmarks.common import about_this_run, drained
 from data.files import write_json
+from data.masks import masks_mean
 from data.points import with_points
 from data.prepare import prepare
 from data.readers import read_scene
@@ -95,6 +96,7 @@ def object_depths(model: GeneralModel, folder: Path, views: str) -> dict[str, An
     scene = read_scene(folder, folder.parent / f".{folder.name}.input")
     train = scene.splits[views]
     chosen = with_points(scene.select(train))
+    chosen = replace(chosen, mask_meaning=masks_mean(chosen))
     started = time.perf_counter()
     field = condition_scene(model, chosen)
     seconds = (time.perf_counter() - started) / len(chosen)

@@ -16,6 +16,7 @@ from data.progress import Progress
 from data.readers.nerfstudio import read as read_transforms
 from data.scene import Scene
 from recon.depthmaps import DepthMaps
+from recon.frame import hull_box
 from recon.general.engine import GeneralField, GeneralModel
 
 FORMAT_VERSION = 1
@@ -27,7 +28,9 @@ def photo_tensor(scene: Scene, view: int) -> Float[torch.Tensor, "3 h w"]:
 
 
 def known_ranges(scene: Scene) -> Float[ndarray, "n 2"] | None:
-    """Ranges of z-depth that the scene states: measured ones, else those of its region of interest; None: look."""
+    """Ranges of z-depth that the scene states: of the object in its silhouettes, measured ones, its region of interest; None: look."""
+    if scene.mask_meaning == "object":
+        return box_ranges(scene.posed(), np.stack(hull_box(scene)))
     if scene.near_far is not None:
         near, far = scene.near_far[:, 0], scene.near_far[:, 1]
         return np.stack([near * 0.8, far * 1.4], axis=1)

@@ -26,7 +26,7 @@ from recon.general.marching import to_distance
 from recon.general.model import GeneralNetwork
 from recon.general.options import LossOptions, TrainOptions
 from recon.general.validation import SEEDS, validate
-from recon.general.weights import load_network, save_weights
+from recon.general.weights import SHIPPED, load_network, read_card, save_weights
 
 
 class Objective(nn.Module):
@@ -74,6 +74,9 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(options.seed)
         start = options.start_from
+        self.earlier_runs: list[dict[str, Any]] = []
+        if start is not None:
+            self.earlier_runs = read_card(SHIPPED if str(start) == "shipped" else start).get("runs", [])
         self.network = GeneralNetwork(options.model) if start is None else load_network(None if str(start) == "shipped" else start)
         self.network.to(device).train()
         if device.type == "cuda":
@@ -208,10 +211,14 @@ class Trainer:
         """Write the averaged weights with their card, everything needed to resume, the tables and the curves."""
         from safetensors.torch import save_file
 
-        card: dict[str, Any] = {
-            "licence": "Apache-2.0", "data": "procedural worlds made by this program (data/worlds); no photograph was seen",
+        run = {
             "steps": self.step, "minutes": round(self.elapsed / 60, 2), "processes": self.processes,
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU",
+        }  # fmt: skip
+        runs = [*self.earlier_runs, run]
+        card: dict[str, Any] = {
+            "licence": "Apache-2.0", "data": "procedural worlds made by this program (data/worlds); no photograph was seen",
+            "runs": runs, "gpu_minutes": round(sum(r["minutes"] * r["processes"] for r in runs if r["device"] != "CPU"), 2),
             "validation": self.scores[-1] if self.scores else None,
         }  # fmt: skip
         save_weights(self.out / "general.safetensors", self.network.options, self.average, card)
