@@ -30,8 +30,7 @@ from data.worlds.bank import make_bank
 from recon.fields import image_rays
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.photos import condition_scene, known_ranges, photo_tensor
-from recon.general.validation import SEEDS, sample_psnr, validate
-from recon.general.views import mean_distance, unlikeness
+from recon.general.validation import SEEDS, nearest_sources, sample_psnr, validate
 from recon.general.weights import SHIPPED, read_card
 from recon.metrics import psnr, ssim
 
@@ -51,10 +50,7 @@ def held_out(model: GeneralModel, name: str, scene: Scene, limit: int, pictures:
     cameras, held = scene.posed(), list(range(0, len(scene), 8))
     rows, strips = [], []
     for target in held[:limit]:
-        unlike = unlikeness(cameras.centers, cameras.forwards, cameras.centers[target], cameras.forwards[target], mean_distance(cameras))
-        unlike[held] = np.inf
-        views = np.argsort(unlike)[:8]
-        chosen = scene.select([int(v) for v in views])
+        chosen = scene.select(nearest_sources(scene, target, held))
         started = time.perf_counter()
         with torch.no_grad():
             field = condition_scene(model, chosen if known_ranges(chosen) is not None else with_points(chosen))

@@ -72,6 +72,7 @@ class TrainOptions:
     refresh_every: int = 60
     """Steps after which some worlds are replaced by new ones."""
     refresh_worlds: int = 48
+    """How many are replaced."""
     batch: int = 6
     """Worlds a step and process."""
     views: int = 8
@@ -90,9 +91,13 @@ class TrainOptions:
     """Decay of the exponential moving average, which is what gets saved."""
     seed: int = 0
     log_every: int = 50
+    """Steps between rows of the table; likewise the next two."""
     validate_every: int = 2000
     checkpoint_every: int = 1000
     validation_worlds: int = 24
+    """Held-out worlds that are scored."""
+    real_scenes: Path | None = None
+    """Folder of posed photo sets to score as well: undistorted, in the size wanted. They are only looked at, never learned from."""
     compile: bool = False
     """Let PyTorch compile the parts that pay (takes two minutes)."""
     model: ModelOptions = field(default_factory=ModelOptions)

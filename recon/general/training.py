@@ -25,7 +25,7 @@ from recon.general.losses import ray_losses, volume_losses
 from recon.general.marching import to_distance
 from recon.general.model import GeneralNetwork
 from recon.general.options import LossOptions, TrainOptions
-from recon.general.validation import SEEDS, validate
+from recon.general.validation import SEEDS, real_scores, validate
 from recon.general.weights import SHIPPED, load_network, read_card, save_weights
 
 
@@ -201,7 +201,8 @@ class Trainer:
             self.held_out = make_bank(SEEDS, 256, 192, 12, self.device)
         started = time.perf_counter()
         scores = validate(network, self.held_out, self.options.views, self.options.neighbours, self.options.validation_worlds)
-        row = {"step": self.step, "seconds": self.elapsed, **asdict(scores), "validation_seconds": time.perf_counter() - started}
+        real = real_scores(network, self.options.real_scenes) if self.options.real_scenes is not None and self.options.real_scenes.is_dir() else {}
+        row = {"step": self.step, "seconds": self.elapsed, **asdict(scores), **real, "validation_seconds": time.perf_counter() - started}
         self.scores.append(row)
         return row
 

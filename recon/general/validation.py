@@ -1,6 +1,6 @@
 """How good a network is on worlds that it was not trained on, beside what simple baselines reach."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 import data
+from data.scene import Scene
 from data.worlds.bank import Bank
 from recon.general.batches import Batch, make_batch
 from recon.general.marching import to_distance
 from recon.general.model import GeneralNetwork, Traced
 from recon.general.sources import Sources, fetch, look
+from recon.general.views import mean_distance, unlikeness
 
 SEEDS = range(10_000_000, 10_000_032)
 """The held-out worlds, 256 x 192; training seeds are smaller by far."""
@@ -82,6 +84,38 @@ def sample_psnr(network: GeneralNetwork) -> float:
         field = model.condition(images[1:], cameras.select(range(1, 9)), known_ranges(scene.select(range(1, 9))))
         rgb = field.render(image_rays(cameras, 0)).rgb.reshape(144, 192, 3)
     return psnr(rgb, images[0].permute(1, 2, 0).to(rgb.device))
+
+
+def nearest_sources(scene: Scene, target: int, held_out: Sequence[int], count: int = 8) -> list[int]:
+    """The views nearest to a target among those that are not held out."""
+    cameras = scene.posed()
+    unlike = unlikeness(cameras.centers, cameras.forwards, cameras.centers[target], cameras.forwards[target], mean_distance(cameras))
+    unlike[list(held_out)] = np.inf
+    return [int(v) for v in np.argsort(unlike)[: min(count, len(scene) - len(held_out))]]
+
+
+def real_scores(network: GeneralNetwork, folder: Path, limit: int = 2) -> dict[str, float]:
+    """PSNR of every 8th view (the first ``limit`` of them) of each posed set in a folder, from its 8 nearest others, dB.
+
+    Photos are taken as they are: bring them to the size that is wanted, undistorted.
+    """
+    from data.readers import read_scene
+    from recon.fields import image_rays
+    from recon.general.engine import GeneralModel
+    from recon.general.photos import condition_scene, photo_tensor
+
+    scores = {}
+    for path in sorted(p for p in folder.iterdir() if p.is_dir()):
+        scene = read_scene(path, path)
+        held, values = list(range(0, len(scene), 8)), []
+        for target in held[:limit]:
+            with torch.no_grad():
+                field = condition_scene(GeneralModel(network), scene, nearest_sources(scene, target, held))
+                rgb = field.render(image_rays(scene.posed(), target)).rgb
+            truth = photo_tensor(scene, target).permute(1, 2, 0)
+            values.append(psnr(rgb.reshape(truth.shape), truth.to(rgb.device)))
+        scores[path.name] = float(np.mean(values))
+    return scores
 
 
 def _score(network: GeneralNetwork, bank: Bank, world: int, views: int, neighbours: int) -> Scores:
