@@ -20,7 +20,7 @@ def level_truth(inverse: Float[Tensor, "n h w"], scale: int) -> tuple[Float[Tens
     return torch.where(smooth, four.mean(-1), four[..., 0]), smooth.float()
 
 
-def volume_losses(levels: list[DepthLevel], batch: Batch, neighbours_see: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def volume_losses(levels: list[DepthLevel], batch: Batch) -> tuple[Tensor, Tensor]:
     """Cross-entropy and expected error of the cascade's bins, summed over its levels."""
     z = batch.source_depth.flatten(0, 1)
     low, high = 1 / batch.view_far.flatten(), 1 / batch.view_near.flatten()

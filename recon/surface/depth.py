@@ -33,11 +33,8 @@ def render_depths(field: RadianceField, scene: Scene, side: int, near: Float[nda
         pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
         world = cameras.unproject(i, pixels, depth.reshape(-1).astype(np.float64)).reshape(height, width, 3)
         kept = (depth > 0) & ((world >= low) & (world <= high)).all(-1)
-        mask = scene.mask(i)
-        if mask is not None:
-            kept &= cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA) > 0
         maps.append(np.where(kept, depth, 0).astype(np.float32))
-    return DepthMaps(cameras, maps)
+    return masked(DepthMaps(cameras, maps), scene)
 
 
 def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6) -> DepthMaps:
