@@ -27,6 +27,19 @@ def _place(H, z, x, y, w, h, scale):
 
 
 @triton.jit
+def _corners(u, v, start, w, h):
+    """Rows of the four features around a level coordinate, and their bilinear weights: columns, ready for the channels."""
+    x0 = tl.floor(u)
+    y0 = tl.floor(v)
+    fx = (u - x0)[:, None]
+    fy = (v - y0)[:, None]
+    i = (start + y0.to(tl.int64) * w + x0.to(tl.int64))[:, None]
+    dx = tl.where(x0 + 1 < w, 1, 0)[:, None]
+    dy = (tl.where(y0 + 1 < h, 1, 0) * w)[:, None]
+    return i, i + dx, i + dy, i + dx + dy, (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
+
+
+@triton.jit
 def _forward(F, REF, NBR, HOM, Z, OUT, SEEN, K, D, h, w, scale, C: tl.constexpr, G: tl.constexpr, BL: tl.constexpr):
     rk = tl.program_id(1)
     r = rk // K
@@ -44,18 +57,12 @@ def _forward(F, REF, NBR, HOM, Z, OUT, SEEN, K, D, h, w, scale, C: tl.constexpr,
         z = tl.load(Z + (r.to(tl.int64) * D + d) * P + p, mask=live, other=1.0)
         u, v, seen = _place(HOM + rk * 12, z, x, y, w, h, scale)
         seen = seen & live
-        x0 = tl.floor(u)
-        y0 = tl.floor(v)
-        fx = (u - x0)[:, None]
-        fy = (v - y0)[:, None]
-        i0 = y0.to(tl.int64) * w + x0.to(tl.int64)
-        dx = tl.where(x0 + 1 < w, 1, 0)
-        dy = tl.where(y0 + 1 < h, 1, 0) * w
         m = seen[:, None]
-        a = tl.load(F + (src + i0)[:, None] * C + c, mask=m, other=0.0).to(tl.float32) * ((1 - fx) * (1 - fy))
-        a += tl.load(F + (src + i0 + dx)[:, None] * C + c, mask=m, other=0.0).to(tl.float32) * (fx * (1 - fy))
-        a += tl.load(F + (src + i0 + dy)[:, None] * C + c, mask=m, other=0.0).to(tl.float32) * ((1 - fx) * fy)
-        a += tl.load(F + (src + i0 + dx + dy)[:, None] * C + c, mask=m, other=0.0).to(tl.float32) * (fx * fy)
+        i00, i10, i01, i11, w00, w10, w01, w11 = _corners(u, v, src, w, h)
+        a = tl.load(F + i00 * C + c, mask=m, other=0.0).to(tl.float32) * w00
+        a += tl.load(F + i10 * C + c, mask=m, other=0.0).to(tl.float32) * w10
+        a += tl.load(F + i01 * C + c, mask=m, other=0.0).to(tl.float32) * w01
+        a += tl.load(F + i11 * C + c, mask=m, other=0.0).to(tl.float32) * w11
         s = tl.sum(tl.reshape(a * t, (BL, G, C // G)), 2) * (G / C)
         at = (rk.to(tl.int64) * D + d) * P + p
         tl.store(OUT + at[:, None] * G + g, s, mask=live[:, None])
@@ -81,27 +88,21 @@ def _backward(F, REF, NBR, HOM, Z, DOUT, DF, K, D, h, w, scale, C: tl.constexpr,
         z = tl.load(Z + (r.to(tl.int64) * D + d) * P + p, mask=live, other=1.0)
         u, v, seen = _place(HOM + rk * 12, z, x, y, w, h, scale)
         seen = seen & live
-        x0 = tl.floor(u)
-        y0 = tl.floor(v)
-        fx = (u - x0)[:, None]
-        fy = (v - y0)[:, None]
-        i0 = y0.to(tl.int64) * w + x0.to(tl.int64)
-        dx = tl.where(x0 + 1 < w, 1, 0)
-        dy = tl.where(y0 + 1 < h, 1, 0) * w
         m = seen[:, None]
+        i00, i10, i01, i11, w00, w10, w01, w11 = _corners(u, v, src, w, h)
         at = (rk.to(tl.int64) * D + d) * P + p
         e = tl.load(DOUT + at[:, None] * G + g, mask=m, other=0.0).to(tl.float32) * (G / C)
         e = tl.reshape(tl.broadcast_to(e[:, :, None], (BL, G, C // G)), (BL, C))
-        a = tl.load(F + (src + i0)[:, None] * C + c, mask=m, other=0.0).to(tl.float32) * ((1 - fx) * (1 - fy))
-        a += tl.load(F + (src + i0 + dx)[:, None] * C + c, mask=m, other=0.0).to(tl.float32) * (fx * (1 - fy))
-        a += tl.load(F + (src + i0 + dy)[:, None] * C + c, mask=m, other=0.0).to(tl.float32) * ((1 - fx) * fy)
-        a += tl.load(F + (src + i0 + dx + dy)[:, None] * C + c, mask=m, other=0.0).to(tl.float32) * (fx * fy)
+        a = tl.load(F + i00 * C + c, mask=m, other=0.0).to(tl.float32) * w00
+        a += tl.load(F + i10 * C + c, mask=m, other=0.0).to(tl.float32) * w10
+        a += tl.load(F + i01 * C + c, mask=m, other=0.0).to(tl.float32) * w01
+        a += tl.load(F + i11 * C + c, mask=m, other=0.0).to(tl.float32) * w11
         dt += a * e
         e = e * t
-        tl.atomic_add(DF + (src + i0)[:, None] * C + c, e * ((1 - fx) * (1 - fy)), mask=m, sem="relaxed")
-        tl.atomic_add(DF + (src + i0 + dx)[:, None] * C + c, e * (fx * (1 - fy)), mask=m, sem="relaxed")
-        tl.atomic_add(DF + (src + i0 + dy)[:, None] * C + c, e * ((1 - fx) * fy), mask=m, sem="relaxed")
-        tl.atomic_add(DF + (src + i0 + dx + dy)[:, None] * C + c, e * (fx * fy), mask=m, sem="relaxed")
+        tl.atomic_add(DF + i00 * C + c, e * w00, mask=m, sem="relaxed")
+        tl.atomic_add(DF + i10 * C + c, e * w10, mask=m, sem="relaxed")
+        tl.atomic_add(DF + i01 * C + c, e * w01, mask=m, sem="relaxed")
+        tl.atomic_add(DF + i11 * C + c, e * w11, mask=m, sem="relaxed")
     tl.atomic_add(DF + (ref + p)[:, None] * C + c, dt, mask=live[:, None], sem="relaxed")
 
 
