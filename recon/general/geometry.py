@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kernels.sightings.sighted import CoarseWeights
 from recon.general.layers import LayerNorm
 from recon.general.options import ModelOptions
 from recon.general.sources import CUES
@@ -22,6 +23,15 @@ class CoarseGeometry(nn.Module):
         self.along = nn.ModuleList(nn.Conv1d(24, 24, 5, padding=2) for _ in range(2))
         self.leave = nn.Linear(24, 1)
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(6.0)))
+
+    def packed(self) -> CoarseWeights:
+        """The weights as the fused path takes them."""
+        first, last = self.view[0], self.view[2]
+        return CoarseWeights(
+            first.weight, first.bias, last.weight, last.bias, self.mix.weight, self.mix.bias,
+            torch.stack([layer.weight for layer in self.along]), torch.stack([layer.bias for layer in self.along]),
+            self.leave.weight[0], self.leave.bias[0],
+        )  # fmt: skip
 
     def forward(
         self, cues: Float[Tensor, "n s v c"], seen: Bool[Tensor, "n s v"], distance: Float[Tensor, "n s v"]
@@ -62,8 +72,8 @@ class Geometry(nn.Module):
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__()
-        d, self.features = options.token, options.features[1] + options.features[2] + 3
-        self.enter = nn.Linear(self.features + CUES, d)
+        d = options.token
+        self.enter = nn.Linear(options.features[1] + options.features[2] + 3 + CUES, d)
         self.score1, self.score2 = nn.Linear(d, 1), nn.Linear(d, 1)
         self.update, self.told = nn.Linear(d, d), nn.Linear(2 * d, d)
         self.token = nn.Linear(4 * d + 2, options.ray)
@@ -73,16 +83,16 @@ class Geometry(nn.Module):
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
 
     def forward(
-        self, features: Float[Tensor, "n s v f"], cues: Float[Tensor, "n s v c"], seen: Bool[Tensor, "n s v"],
-        distance: Float[Tensor, "n s v"], position: Float[Tensor, "n s"],
-    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s v"]]:  # fmt: skip
+        self, tokens: Float[Tensor, "n s v t"], seen: Bool[Tensor, "n s v"], distance: Float[Tensor, "n s v"], position: Float[Tensor, "n s"]
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s v"]]:
         """Signed distance in local units, and how far each view is trusted (sums to one over the views).
 
         Args:
-            features: what the views show at the samples: feature maps and photo.
+            tokens: what the views show at the samples; see `sources.Shown`, likewise ``seen`` and ``distance``.
             position: coordinate of the samples along their ray, 0 to 1.
         """
-        x = F.gelu(self.enter(torch.cat([features, cues.to(features.dtype)], dim=-1)))
+        padding = tokens.shape[-1] - self.enter.in_features
+        x = F.gelu(F.linear(tokens, F.pad(self.enter.weight, (0, padding)), self.enter.bias))
         first = _pooled(x, masked_softmax(self.score1(x)[..., 0], seen))
         x = x + F.gelu(self.update(x) + self.told(first)[:, :, None])
         trust = masked_softmax(self.score2(x)[..., 0], seen)

@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from kernels.sightings import sighted
 from recon.general.blending import Blending
 from recon.general.encoder import Encoder
 from recon.general.geometry import CoarseGeometry, Geometry
 from recon.general.marching import crossings, resample, surface_weights, to_distance
 from recon.general.options import ModelOptions
-from recon.general.sources import Sources, fetch, look, surface_map
+from recon.general.sources import Shown, Sources, look, shown, surface_map
 from recon.general.volume import Cascade, DepthLevel, plane_homographies
 
 
@@ -105,42 +106,44 @@ class GeneralNetwork(nn.Module):
         s = torch.cat([s[:, :-1], torch.ones_like(s[:, :1])], dim=1)
         t = to_distance(s, near_, far_)
         points = origins[:, :, None] + directions[:, :, None] * t.view(b, r, -1, 1)
-        sighting = look(sources, points, origins, o.reach)
-        coarse = self.coarse(*(x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance)))
+        coarse, coarse_unit = self._coarse(sources, points, origins)
         coarse_weights = surface_weights(coarse, self.coarse.log_sharpness.exp())
         where, _ = crossings(coarse, s)
         coarse_coordinate = (coarse_weights * where).sum(1)
-        coarse_unit = sighting.unit.flatten(0, 1)
 
         fine = resample(coarse_weights, s, o.fine_samples, jitter)
         fine = torch.cat([fine, torch.ones_like(fine[:, :1])], dim=1)
         points = origins[:, :, None] + directions[:, :, None] * to_distance(fine, near_, far_).view(b, r, -1, 1)
-        features, photo, cues, seen, distance, unit = self._shown(sources, points, origins)
-        signed, trust = self.geometry(features, cues, seen, distance, fine)
+        view = self._shown(sources, points, origins)
+        signed, trust = self.geometry(view.tokens, view.seen, view.distance, fine)
         weights = surface_weights(signed, self.geometry.log_sharpness.exp())
         where, fraction = crossings(signed, fine)
         if color:
-            blend = self.blending(features[..., o.features[1] :], cues, seen, trust)
-            colors = (blend[..., None] * photo.float()).sum(2)
+            blend = self.blending(view.tokens, view.seen, trust)
+            colors = (blend[..., None] * view.photo.float()).sum(2)
             f = fraction.detach()[..., None]
             at = torch.cat([colors[:, :-1] * (1 - f) + colors[:, 1:] * f, colors[:, -1:]], dim=1)
             rgb = (weights[..., None] * at).sum(1)
         else:
             blend, rgb = trust, torch.zeros(n, 3, device=near.device)
         return Traced(
-            rgb, (weights * where).sum(1), coarse_coordinate, 1 - weights[:, -1], weights, fine, signed * unit, unit, blend,
+            rgb, (weights * where).sum(1), coarse_coordinate, 1 - weights[:, -1], weights, fine, signed * view.unit, view.unit, blend,
             s, coarse * coarse_unit, coarse_unit,
         )  # fmt: skip
 
-    def _shown(
-        self, sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What the source views show at points, rays first: features (maps and photo), photo, and the parts of a `Sighting`."""
+    def _coarse(self, sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"]) -> tuple[Tensor, Tensor]:
+        """Signed distance from the depth volumes alone, in local units, and these units; rays of all scenes in a row."""
+        if _fused(sources, points):
+            return sighted.coarse(sources.maps(), self.coarse.packed(), points[0], origins[0], self.options.reach)
         sighting = look(sources, points, origins, self.options.reach)
-        photo = _rays_first(fetch(sources.images.permute(0, 1, 3, 4, 2), sighting.grid))
-        maps = [_rays_first(fetch(m, sighting.grid)) for m in (sources.quarter, sources.half)]
-        parts = (x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance, sighting.unit))
-        return torch.cat([*maps, photo], dim=-1), photo, *parts
+        signed = self.coarse(*(x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance)))
+        return signed, sighting.unit.flatten(0, 1)
+
+    def _shown(self, sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"]) -> Shown:
+        """What the views show at points."""
+        if _fused(sources, points):
+            return Shown(*sighted.gather(sources.maps(), points[0], origins[0], self.options.reach))
+        return shown(sources, points, origins, self.options.reach)
 
     def signed_distance(self, sources: Sources, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
         """Signed distance at points of a single scene, scene units: asked along the ray of the view that sees each best."""
@@ -160,10 +163,11 @@ class GeneralNetwork(nn.Module):
         near, far = 0.5 * distance, 3.0 * distance
         samples = ((1 / near - 1 / t) / (1 / near - 1 / far)).clamp(0, 1)
         along = origins[None, :, None] + (ray / distance)[None, :, None] * t[None, :, :, None]
-        features, _, cues, seen, signed_to, unit = self._shown(sources, along, origins[None])
-        signed, _ = self.geometry(features, cues, seen, signed_to, samples)
-        return (signed * unit)[:, half]
+        view = self._shown(sources, along, origins[None])
+        signed, _ = self.geometry(view.tokens, view.seen, view.distance, samples)
+        return (signed * view.unit)[:, half]
 
 
-def _rays_first(x: Float[Tensor, "b v r s c"]) -> Float[Tensor, "n s v c"]:
-    return x.permute(0, 2, 3, 1, 4).flatten(0, 1)
+def _fused(sources: Sources, points: Tensor) -> bool:
+    """Whether the fused path may run: one scene, and nobody asks for gradients."""
+    return len(points) == 1 and not torch.is_grad_enabled() and sources.images.dtype == torch.float32

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from kernels.sightings.sighted import Maps, view_table
 from recon.general.volume import DepthLevel
 
 
@@ -31,6 +32,11 @@ class Sources:
         """Some views of a single scene, in the given order."""
         return Sources(*(getattr(self, name)[:, views] for name in self.__dataclass_fields__))
 
+    def maps(self) -> Maps:
+        """The views of the only scene as the fused path takes them."""
+        table = view_table(self.intrinsics[0], self.camera_to_world[0], self.sizes[0], self.present[0])
+        return Maps(table, self.images[0], self.quarter[0], self.half[0], self.surface[0])
+
 
 @dataclass(frozen=True)
 class Sighting:
@@ -46,6 +52,19 @@ class Sighting:
     """Signed distance to the plane of the view's nearest surface pixel, in units of ``unit``."""
     unit: Float[Tensor, "b r s"]
     """Local unit of length in scene units: proportional to the mean distance from the views."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What V views show at the samples of n rays."""
+
+    tokens: Float[Tensor, "n s v t"]
+    """Features at 1/4 and 1/2, photo, cues; then perhaps zeros."""
+    photo: Float[Tensor, "n s v 3"]
+    seen: Bool[Tensor, "n s v"]
+    distance: Float[Tensor, "n s v"]
+    """See `Sighting`, likewise the unit."""
+    unit: Float[Tensor, "n s"]
 
 
 CUES = 10
@@ -126,6 +145,17 @@ def look(sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tens
         found[..., 3], found[..., 4], found[..., 5], (1 - dot).clamp(max=0.5) * 4, ratio, incidence, visible,
     ], dim=-1)  # fmt: skip
     return Sighting(grid, seen.permute(0, 2, 3, 1), cues.permute(0, 2, 3, 1, 4), distance.clamp(-2, 2).permute(0, 2, 3, 1), unit)
+
+
+def shown(sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"], reach: float) -> Shown:
+    """Everything that the branches ask of the views at points; rays of all scenes in a row."""
+    sighting = look(sources, points, origins, reach)
+    quarter, half, photo = (
+        fetch(m, sighting.grid).permute(0, 2, 3, 1, 4).flatten(0, 1)
+        for m in (sources.quarter, sources.half, sources.images.permute(0, 1, 3, 4, 2))
+    )
+    cues, seen, distance, unit = (x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance, sighting.unit))
+    return Shown(torch.cat([quarter, half, photo, cues], dim=-1), photo, seen, distance, unit)
 
 
 def fetch(maps: Float[Tensor, "b v h w c"], grid: Float[Tensor, "b v r s 2"], mode: str = "bilinear") -> Float[Tensor, "b v r s c"]:

@@ -130,14 +130,15 @@ class Trainer:
                 sums, since = {}, 0
                 yield row
             self.elapsed = time.perf_counter() - started
-            if self.options.validation_worlds and self.step % self.options.validate_every == 0 and self.rank == 0:
-                yield self.validate()
             if self.step % self.options.checkpoint_every == 0 and self.rank == 0:
                 self.save()
+            if self.options.validation_worlds and self.step % self.options.validate_every == 0 and self.rank == 0:
+                yield self.validate()
         if self.rank == 0:
+            self.save()  # first of all: nothing that validation meets may cost the run
             if self.options.validation_worlds:
                 yield self.validate()
-            self.save()
+                self.save()
 
     @property
     def progress(self) -> float:
