@@ -119,14 +119,23 @@ def _gather(table, images, quarter, half, surface, points, origins, reach, token
 
 @njit(fastmath=True)
 def _layer(x, weight, bias, out):
-    """out = x @ weight + bias for one row; the inner loop runs along the outputs."""
-    for o in range(len(out)):
-        out[o] = bias[o]
-    for i in range(len(x)):
-        xi = x[i]
-        row = weight[i]
-        for o in range(len(out)):
-            out[o] += xi * row[o]
+    """out = weight @ x + bias, one column per sample: the inner loops run along the samples, which fills the vector units."""
+    s = x.shape[1]
+    for o in range(len(weight)):
+        row = out[o]
+        for i in range(s):
+            row[i] = bias[o]
+        for k in range(len(x)):
+            factor, column = weight[o, k], x[k]
+            for i in range(s):
+                row[i] += factor * column[i]
+
+
+@njit(fastmath=True)
+def _relu(x):
+    for o in range(len(x)):
+        for i in range(x.shape[1]):
+            x[o, i] = max(x[o, i], f(0))
 
 
 @njit(parallel=True, fastmath=True, cache=True)
@@ -134,60 +143,70 @@ def _coarse(table, surface, points, origins, reach, width, height, w1, b1, w2, b
     n, s, _ = points.shape
     views, c, m = len(table), len(b1), len(mix_bias)
     for ray in prange(n):
-        cue, first, second = np.zeros(10, np.float32), np.zeros(c, np.float32), np.zeros(c + 1, np.float32)
-        pooled = np.zeros(2 * c + 2, np.float32)
+        cue, cues = np.zeros(10, np.float32), np.zeros((10, s), np.float32)
+        first, second, pooled = np.zeros((c, s), np.float32), np.zeros((c + 1, s), np.float32), np.zeros((2 * c + 2, s), np.float32)
+        top, mass, keep, weight = np.full(s, f(-1e30), np.float32), np.zeros(s, np.float32), np.zeros(s, np.float32), np.zeros(s, np.float32)
         # Two empty samples at either end are the padding of the convolutions.
-        here, there = np.zeros((s + 4, m), np.float32), np.zeros((s + 4, m), np.float32)
-        total = np.zeros(m, np.float32)
-        base = np.zeros(s, np.float32)
+        here, there = np.zeros((m, s + 4), np.float32), np.zeros((m, s + 4), np.float32)
+        mixed, total = np.zeros((m, s), np.float32), np.zeros(s, np.float32)
         a, b, d = origins[ray]
+        share, middle = pooled[2 * c], pooled[2 * c + 1]
         for i in range(s):
-            x, y, z = points[ray, i]
-            unit = _unit(table, x, y, z, reach)
-            units[ray, i] = unit
-            top, mass, share, middle = f(-1e30), f(0), f(0), f(0)
-            for q in range(2 * c):
-                pooled[q] = f(0)
-            for k in range(views):
-                inside = _cues(table[k], surface[k], x, y, z, x - a, y - b, z - d, unit, reach, width, height, cue)[2]
-                _layer(cue, w1, b1, first)
-                for q in range(c):
-                    first[q] = max(first[q], f(0))
-                _layer(first, w2, b2, second)
-                score = second[c] - (f(0) if inside else f(1e4))
-                higher = max(top, score)
-                keep, weight = f(math.exp(top - higher)), f(math.exp(score - higher))
-                top, mass, middle = higher, mass * keep + weight, middle * keep + weight * cue[0]
-                for q in range(c):
-                    value = max(second[q], f(0))
-                    pooled[q] = pooled[q] * keep + weight * value
-                    pooled[c + q] = max(pooled[c + q], value * cue[9])
-                share += cue[9]
+            units[ray, i] = _unit(table, points[ray, i, 0], points[ray, i, 1], points[ray, i, 2], reach)
+        for k in range(views):
+            for i in range(s):
+                x, y, z = points[ray, i]
+                _cues(table[k], surface[k], x, y, z, x - a, y - b, z - d, units[ray, i], reach, width, height, cue)
+                for q in range(10):
+                    cues[q, i] = cue[q]
+            _layer(cues, w1, b1, first)
+            _relu(first)
+            _layer(first, w2, b2, second)
+            visible = cues[9]
+            for i in range(s):
+                score = second[c, i] - f(1e4) * (f(1) - visible[i])
+                higher = max(top[i], score)
+                keep[i], weight[i] = math.exp(top[i] - higher), math.exp(score - higher)
+                top[i] = higher
+                mass[i] = mass[i] * keep[i] + weight[i]
+                middle[i] = middle[i] * keep[i] + weight[i] * cues[0, i]
+                share[i] += visible[i]
             for q in range(c):
-                pooled[q] /= mass
-            base[i] = middle / mass
-            pooled[2 * c], pooled[2 * c + 1] = share / f(views), base[i]
-            _layer(pooled, mix, mix_bias, total)
-            for q in range(m):
-                here[i + 2, q] = max(total[q], f(0))
+                value, mean, peak = second[q], pooled[q], pooled[c + q]
+                for i in range(s):
+                    x = max(value[i], f(0))
+                    mean[i] = mean[i] * keep[i] + weight[i] * x
+                    peak[i] = max(peak[i], x * visible[i])
+        for i in range(s):
+            share[i] /= f(views)
+            middle[i] /= mass[i]
+            mass[i] = f(1) / mass[i]
+        for q in range(c):
+            for i in range(s):
+                pooled[q, i] *= mass[i]
+        _layer(pooled, mix, mix_bias, mixed)
+        for q in range(m):
+            for i in range(s):
+                here[q, i + 2] = max(mixed[q, i], f(0))
         for layer in range(2):
             source, target = (here, there) if layer == 0 else (there, here)
-            for i in range(s):
-                for q in range(m):
-                    total[q] = tap_bias[layer, q]
-                for k in range(5):
-                    for p in range(m):
-                        value = source[i + k, p]
-                        row = taps[layer, k, p]
-                        for q in range(m):
-                            total[q] += value * row[q]
-                for q in range(m):
-                    target[i + 2, q] = source[i + 2, q] + max(total[q], f(0))
+            for o in range(m):
+                for i in range(s):
+                    total[i] = tap_bias[layer, o]
+                for p in range(m):
+                    row = source[p]
+                    t0, t1, t2, t3, t4 = taps[layer, o, p]
+                    for i in range(s):
+                        total[i] += t0 * row[i] + t1 * row[i + 1] + t2 * row[i + 2] + t3 * row[i + 3] + t4 * row[i + 4]
+                for i in range(s):
+                    target[o, i + 2] = source[o, i + 2] + max(total[i], f(0))
         for i in range(s):
-            out = base[i] + leave_bias
-            for q in range(m):
-                out += here[i + 2, q] * leave[q]
-            signed[ray, i] = out
+            total[i] = middle[i] + leave_bias
+        for q in range(m):
+            for i in range(s):
+                total[i] += here[q, i + 2] * leave[q]
+        for i in range(s):
+            signed[ray, i] = total[i]
 
 
 def gather(maps: Maps, points: Tensor, origins: Tensor, reach: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -209,8 +228,7 @@ def coarse(maps: Maps, weights: CoarseWeights, points: Tensor, origins: Tensor, 
     signed, unit = torch.empty(points.shape[:2]), torch.empty(points.shape[:2])
     height, width = maps.images.shape[-2:]
     w = weights
-    # [layer, tap, in, out]
-    layers = _arrays(w.view1.T, w.bias1, w.view2.T, w.bias2, w.mix.T, w.mix_bias, w.along.permute(0, 3, 2, 1), w.along_bias, w.leave)
+    layers = _arrays(w.view1, w.bias1, w.view2, w.bias2, w.mix, w.mix_bias, w.along, w.along_bias, w.leave)
     _coarse(*_arrays(maps.table, maps.surface, points, origins), f(reach), width, height, *layers, f(w.leave_bias.item()), signed.numpy(), unit.numpy())
     return signed, unit
 

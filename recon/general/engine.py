@@ -262,10 +262,14 @@ class GeneralField:
 
     def _groups(self, rays: Rays) -> list[tuple[Tensor, Tensor]]:
         """Rays that start together, with the source views for them."""
-        origins, inverse = torch.unique(rays.origins.detach(), dim=0, return_inverse=True)
-        if len(origins) > 64:
-            # Rays from everywhere: pieces of neighbours share their views.
-            inverse = torch.arange(len(rays), device=rays.origins.device) // 2048
+        starts = rays.origins.detach()
+        if bool((starts == starts[:1]).all()):
+            inverse = torch.zeros(len(rays), dtype=torch.long, device=starts.device)
+        else:
+            origins, inverse = torch.unique(starts, dim=0, return_inverse=True)
+            if len(origins) > 64:
+                # Rays from everywhere: pieces of neighbours share their views.
+                inverse = torch.arange(len(rays), device=starts.device) // 2048
         out = []
         for i in range(int(inverse.max()) + 1):
             index = torch.nonzero(inverse == i)[:, 0]
