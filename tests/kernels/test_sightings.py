@@ -62,5 +62,5 @@ def test_coarse_distances_equal_the_twin(device: str) -> None:
     twin = branch(*(x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance)))
     signed, unit = sighted.coarse(sources.maps(), branch.packed(), points, origins, 0.02)
     error = (signed - twin).abs().cpu().numpy()
-    assert np.quantile(error, 0.99) < (1e-4 if device == "cpu" else 2e-2)
+    assert np.quantile(error, 0.99) < (2e-3 if device == "cpu" else 2e-2)
     assert torch.allclose(unit, sighting.unit[0], rtol=1e-4)
