@@ -1,6 +1,7 @@
 """The general engine on real photos: held-out views, depth against the truth, speed. Nothing is trained on the scenes.
 
     python -m benchmarks.general views ../shared/scenes            PSNR of held-out views, 8 nearest sources
+    python -m benchmarks.general views ../shared/scenes --tune 60  the same before and after a minute of tuning
     python -m benchmarks.general depth ../shared/scenes/objects_gt depth of the training views
     python -m benchmarks.general card                              held-out worlds and the bundled sample, into the weights' card
     python -m benchmarks.general speed                             a 640 x 480 depth map and novel view
@@ -30,6 +31,7 @@ from data.worlds.bank import make_bank
 from recon.fields import image_rays
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.photos import condition_scene, known_ranges, photo_tensor
+from recon.general.tuning import TuneOptions, Tuner
 from recon.general.validation import SEEDS, nearest_sources, sample_psnr, validate
 from recon.general.weights import SHIPPED, read_card
 from recon.metrics import psnr, ssim
@@ -58,7 +60,7 @@ def held_out(model: GeneralModel, name: str, scene: Scene, limit: int, pictures:
             rendered = field.render(image_rays(cameras, target))
         done = time.perf_counter()
         truth = photo_tensor(scene, target).permute(1, 2, 0).numpy()
-        image = rendered.rgb.reshape(truth.shape).numpy()
+        image = rendered.rgb.reshape(truth.shape).cpu().numpy()
         copy = photo_tensor(chosen, 0).permute(1, 2, 0).numpy()
         mask = _mask(name, scene, target, truth)
         row = {"psnr": psnr(image, truth), "ssim": ssim(image, truth), "copy": psnr(copy, truth) if copy.shape == truth.shape else float("nan")}
@@ -71,6 +73,30 @@ def held_out(model: GeneralModel, name: str, scene: Scene, limit: int, pictures:
         pictures.mkdir(parents=True, exist_ok=True)
         Image.fromarray((np.concatenate(strips[:4]).clip(0, 1) * 255).astype(np.uint8)).save(pictures / f"{name}.png")
     return {k: round(float(np.mean([r[k] for r in rows])), 3) for k in rows[0]} | {"views": len(rows), "size": [int(v) for v in cameras.sizes[0]]}
+
+
+def tuning(model: GeneralModel, name: str, scene: Scene, limit: int, seconds: float) -> dict[str, Any]:
+    """Held-out views before and after tuning on all other photos of the scene; the 8 nearest of them are blended, as before."""
+    held = list(range(0, len(scene), 8))
+    train = scene.select([i for i in range(len(scene)) if i not in held])
+    field = condition_scene(model, train if known_ranges(train) is not None else with_points(train))
+
+    def scores() -> list[float]:
+        rows = []
+        for target in held[:limit]:
+            truth = photo_tensor(scene, target).permute(1, 2, 0).numpy()
+            with torch.no_grad():
+                image = field.render(image_rays(scene.posed(), target)).rgb.reshape(truth.shape).cpu().numpy()
+            rows.append(psnr(image, truth, _mask(name, scene, target, truth)))
+        return rows
+
+    before = scores()
+    tuner = Tuner(field, train, TuneOptions(seconds=seconds))
+    for _ in tuner.tune():
+        pass
+    after = scores()
+    row = {"before": float(np.mean(before)), "after": float(np.mean(after)), "gain": float(np.mean(after) - np.mean(before))}
+    return {k: round(v, 3) for k, v in row.items()} | {"steps": tuner.result.steps, "views": len(before), "photos": len(train)}
 
 
 def _mask(name: str, scene: Scene, view: int, truth: Float[ndarray, "h w 3"]) -> ndarray | None:
@@ -162,8 +188,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only", default="")
     parser.add_argument("--limit", type=int, default=99)
-    parser.add_argument("--side", type=int, default=640, help="photos of objects are brought to this longest side")
+    parser.add_argument("--side", type=int, default=ConditionOptions.side, help="photos are brought to this longest side")
     parser.add_argument("--split", default="train")
+    parser.add_argument("--tune", type=float, default=0.0, help="views: seconds of tuning, measured before and after")
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--work", type=Path, default=Path("/tmp/lumigraph-general"))
     arguments = parser.parse_args()
@@ -176,8 +203,12 @@ def main() -> None:
     elif arguments.what == "views":
         for name, width in WIDTHS.items():
             if arguments.only in name:
-                scene = read_scene(arguments.folder / name, arguments.work / f"{name}.input")
-                rows[name] = held_out(model, name, resized(scene, arguments.work / name, width), arguments.limit, arguments.pictures)
+                scene = resized(read_scene(arguments.folder / name, arguments.work / f"{name}.input"), arguments.work / name, width)
+                if arguments.tune:
+                    rows[name] = tuning(model, name, scene, arguments.limit, arguments.tune)
+                    print(name, json.dumps(rows[name]), flush=True)
+                else:
+                    rows[name] = held_out(model, name, scene, arguments.limit, arguments.pictures)
     else:
         for folder in sorted(p for p in arguments.folder.iterdir() if (p / "mesh.ply").exists() and arguments.only in p.name):
             rows[folder.name] = object_depths(model, folder, arguments.split)

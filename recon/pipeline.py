@@ -31,23 +31,27 @@ from recon.evaluation import HeldOutView, evaluate_views, render_view
 from recon.fields import RadianceField
 from recon.frame import choose_frame, subject_box
 from recon.general.engine import GeneralField, GeneralModel
-from recon.general.photos import condition_scene, save_general_field, volume_depths
+from recon.general.depths import general_depths
+from recon.general.photos import condition_scene, save_general_field
 from recon.general.tuning import TuneOptions, Tuner, load_tuning, save_tuning
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.training import HashGridTrainer
 from recon.options import TUNE_SECONDS, Task
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean
-from recon.surface.depth import consistent, elected, inside_box, masked, render_depths
+from recon.surface.depth import consistent, elected, inside_box, render_depths
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
 
 T = TypeVar("T")
 
+FEW_PHOTOS = 5
+"""With silhouettes and at most so many photos, depths need not be confirmed by other views (measured on four neighbouring ones)."""
+
 _SHARES = {
     "hashgrid": {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "previews": 1, "turntable": 4},
-    "general": {"read": 1, "poses": 12, "prepare": 3, "look": 25, "tune": 60, "evaluate": 30, "depth": 1, "mesh": 6, "texture": 10, "previews": 1, "turntable": 5},
+    "general": {"read": 1, "poses": 12, "prepare": 3, "look": 25, "tune": 60, "evaluate": 30, "depth": 30, "mesh": 6, "texture": 10, "previews": 1, "turntable": 5},
 }  # fmt: skip
 """Each engine's stages and their typical shares of the whole time, for the time left."""
 _OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.json", "points.ply", "images", "masks", "field",
@@ -338,16 +342,18 @@ class _Run:
         if self.done("texture") and path.exists():
             return load_asset(path)
         options = self.options.surface
+        least = 1
         if isinstance(field, GeneralField):
-            measured = yield from self.stage("depth", volume_depths(field))
-            maps = inside_box(masked(measured, scene), field.bounds)
+            maps = yield from self.stage("depth", general_depths(field, scene, options, thorough=self.options.quality != "draft"))
+            if scene.mask_meaning == "object" and len(scene) <= FEW_PHOTOS:
+                least = 0  # the silhouettes have judged already
         else:
             maps = yield from self.stage("depth", render_depths(field, scene, round(0.6 * options.depth_side), np.full(len(scene), field.near)))
 
         def surface() -> Generator[Progress, None, Any]:
             yield Progress("mesh", 0.0, "comparing depths")
             every = maps if stereo is None else inside_box(elected(stereo, maps), field.bounds)
-            agreed = consistent(every)
+            agreed = consistent(every, least=least)
             yield Progress("mesh", 0.4, "fusing")
             voxel = voxel_size(agreed, field.bounds, options)
             mesh = fuse(agreed, voxel)

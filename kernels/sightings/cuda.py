@@ -292,7 +292,7 @@ def coarse(maps: Maps, weights: CoarseWeights, points: Tensor, origins: Tensor, 
     wide = m - len(weights.mix_bias)
     mixed = torch.empty(rows, m, device=points.device, dtype=torch.bfloat16)
     base = torch.empty(rows, device=points.device)
-    block = 64
+    block = 128
     _pool[(triton.cdiv(rows, block),)](
         maps.table, maps.surface.float().contiguous(), points, origins, unit, weights.view1.T.contiguous(), weights.bias1.contiguous(),
         weights.view2[:-1].T.contiguous(), weights.bias2[:-1].contiguous(), weights.view2[-1].contiguous(), float(weights.bias2[-1]),

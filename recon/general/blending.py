@@ -34,7 +34,8 @@ class Blending(nn.Module):
         features = own[..., : self.features]
         w = trust[..., None].to(features.dtype)
         mean = (w * features).sum(2)
-        variance = (w * (features - mean[:, :, None]).square()).sum(2)
+        off = features - mean[:, :, None]
+        variance = (w * off * off).sum(2)
         # The first layer takes (features, features - mean, variance, cues). What all views share is multiplied once.
         enter = self.net[0]
         same, other, spread, cues = enter.weight.split([self.features, self.features, self.features, CUES], dim=1)

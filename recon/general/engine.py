@@ -35,15 +35,15 @@ from recon.general.weights import load_network
 class ConditionOptions:
     """How photos are looked at."""
 
-    neighbours: int = 5
+    neighbours: int = 4
     """Views that each view is compared with to find its depth."""
     sources: int = 8
     """Views that a ray is blended from."""
-    side: int = 640
+    side: int = 800
     """Photos are brought to this longest side, pixels: larger ones shrunk, smaller ones enlarged, up to twofold."""
     chunk_samples: int | None = None
     """Coarse samples times views held at once; more needs more memory. By device if not given: what stays in a CPU's cache,
-    or what fills a GPU (about 5 GB)."""
+    or what a GPU has free (12 GB at most)."""
 
 
 class GeneralModel:
@@ -257,7 +257,10 @@ class GeneralField:
 
     def _chunk(self, views: int) -> int:
         o = self.model.network.options
-        samples = self.model.options.chunk_samples or (40_000_000 if self.model.device.type == "cuda" else 400_000)
+        samples = self.model.options.chunk_samples or 400_000
+        if self.model.options.chunk_samples is None and self.model.device.type == "cuda":
+            # Some 150 bytes each; half of what is free.
+            samples = min(80_000_000, torch.cuda.mem_get_info(self.model.device)[0] // 300)
         return max(samples // (views * o.coarse_samples), 64)
 
     def _groups(self, rays: Rays) -> list[tuple[Tensor, Tensor]]:

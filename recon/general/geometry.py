@@ -115,4 +115,5 @@ def _pooled(x: Float[Tensor, "n s v d"], weights: Float[Tensor, "n s v"]) -> Flo
     """Weighted mean and variance over the views."""
     w = weights[..., None].to(x.dtype)
     mean = (w * x).sum(2)
-    return torch.cat([mean, (w * (x - mean[:, :, None]).square()).sum(2)], dim=-1)
+    off = x - mean[:, :, None]
+    return torch.cat([mean, (w * off * off).sum(2)], dim=-1)

@@ -1,7 +1,7 @@
-"""From a `Scene` on disk to a `GeneralField`, and from that to depth pictures."""
+"""From a `Scene` on disk to a `GeneralField`, and back from a result folder."""
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,8 @@ from numpy import ndarray
 from data.cameras import Cameras
 from data.errors import InputError
 from data.files import write_json
-from data.progress import Progress
 from data.readers.nerfstudio import read as read_transforms
 from data.scene import Scene
-from recon.depthmaps import DepthMaps
 from recon.frame import hull_box
 from recon.general.engine import GeneralField, GeneralModel
 
@@ -30,7 +28,8 @@ def photo_tensor(scene: Scene, view: int) -> Float[torch.Tensor, "3 h w"]:
 def known_ranges(scene: Scene) -> Float[ndarray, "n 2"] | None:
     """Ranges of z-depth that the scene states: of the object in its silhouettes, measured ones, its region of interest; None: look."""
     if scene.mask_meaning == "object":
-        return box_ranges(scene.posed(), np.stack(hull_box(scene)))
+        # Some of what surrounds the object as well, as in training: volumes that hold it alone are less sure and less right.
+        return box_ranges(scene.posed(), np.stack(hull_box(scene))) * np.array([0.8, 1.2])
     if scene.near_far is not None:
         near, far = scene.near_far[:, 0], scene.near_far[:, 1]
         return np.stack([near * 0.8, far * 1.4], axis=1)
@@ -54,21 +53,6 @@ def condition_scene(model: GeneralModel, scene: Scene, views: Sequence[int] | No
     images = [photo_tensor(chosen, i) for i in range(len(chosen))]
     with torch.no_grad():
         return model.condition(images, chosen.posed(), known_ranges(chosen))
-
-
-def volume_depths(field: GeneralField, least: float = 0.15) -> Generator[Progress, None, DepthMaps]:
-    """Depth pictures of all source views, where the volumes are sure enough.
-
-    Args:
-        least: smallest confidence kept, 0 to 1.
-    """
-    depth = []
-    for i in range(len(field.cameras)):
-        yield Progress("depth", i / len(field.cameras), f"view {i + 1} of {len(field.cameras)}")
-        z, confidence = field.depth(i)
-        depth.append(np.where(confidence >= least, z, 0).astype(np.float32))
-    sizes = np.array([[d.shape[1], d.shape[0]] for d in depth])
-    return DepthMaps(field.cameras.resized(sizes), depth)
 
 
 def save_general_field(field: GeneralField, names: Sequence[str], folder: Path) -> None:

@@ -1,9 +1,10 @@
 """Depth pictures from a field, and which of their pixels the other views agree with."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
@@ -12,6 +13,7 @@ from data.progress import Progress
 from data.scene import Scene
 from recon.depthmaps import DepthMaps
 from recon.fields import RadianceField, image_rays, ray_to_z
+from recon.frame import inside_hull
 
 
 def render_depths(field: RadianceField, scene: Scene, side: int, near: Float[ndarray, "n"]) -> Generator[Progress, None, DepthMaps]:
@@ -28,21 +30,26 @@ def render_depths(field: RadianceField, scene: Scene, side: int, near: Float[nda
     for i in range(len(cameras)):
         yield Progress("depth", i / len(cameras), f"view {i + 1} of {len(cameras)}")
         width, height = (int(v) for v in cameras.sizes[i])
-        rendered = field.render(image_rays(cameras, i, near=float(near[i])), color=False)
-        depth = (rendered.depth.reshape(height, width) * ray_to_z(cameras, i)).numpy()
+        wanted = _inside_silhouette(scene, i, (height, width))
+        depth = np.zeros(height * width, np.float32)
+        if wanted.any():
+            rays = image_rays(cameras, i, near=float(near[i]))[torch.from_numpy(np.flatnonzero(wanted))]
+            depth[wanted.reshape(-1)] = field.render(rays, color=False).depth.numpy()
+        depth = depth.reshape(height, width) * ray_to_z(cameras, i).numpy()
         pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
         world = cameras.unproject(i, pixels, depth.reshape(-1).astype(np.float64)).reshape(height, width, 3)
         kept = (depth > 0) & ((world >= low) & (world <= high)).all(-1)
         maps.append(np.where(kept, depth, 0).astype(np.float32))
-    return masked(DepthMaps(cameras, maps), scene)
+    return DepthMaps(cameras, maps)
 
 
-def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6) -> DepthMaps:
+def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6, least: int = 1) -> DepthMaps:
     """Keep a pixel if another view confirms its depth, and no more views see through it than confirm it.
 
     Args:
         tolerance: relative difference in depth that still agrees.
         neighbours: views asked about each view, the nearest ones in angle.
+        least: views that must confirm; 0 where so few photos exist that most surfaces are seen once.
     """
     cameras = maps.cameras
     nearest = _nearest_views(cameras, neighbours)
@@ -52,7 +59,7 @@ def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6) ->
         pixels = np.stack([columns, rows], axis=-1) + 0.5
         world = cameras.unproject(i, pixels, depth[rows, columns].astype(np.float64))
         agree, violate = votes(maps, nearest[i], world, tolerance)
-        good = (agree >= 1) & (agree >= violate)
+        good = (agree >= least) & (agree >= violate)
         out = np.zeros_like(depth)
         out[rows[good], columns[good]] = depth[rows[good], columns[good]]
         filtered.append(_without_specks(out))
@@ -108,13 +115,28 @@ def _nearest_views(cameras: Cameras, count: int) -> list[Int[ndarray, "k"]]:
 
 def inside_box(maps: DepthMaps, box: Float[ndarray, "2 3"]) -> DepthMaps:
     """Only the depths whose points lie in a box of the world."""
+    return _where(maps, lambda world: ((world >= box[0]) & (world <= box[1])).all(1))
+
+
+def inside_silhouettes(maps: DepthMaps, scene: Scene, slack: float) -> DepthMaps:
+    """Only the depths whose points lie in every view's silhouette that could see them: in the visual hull.
+
+    Args:
+        slack: how far beside a silhouette still counts, scene units.
+    """
+    cameras, masks = scene.posed(), [scene.mask(i) for i in range(len(scene))]
+    return _where(maps, lambda world: inside_hull(cameras, masks, world, slack))
+
+
+def _where(maps: DepthMaps, good: Callable[[Float[ndarray, "p 3"]], Bool[ndarray, "p"]]) -> DepthMaps:
+    """Only the depths whose points in the world are good."""
     kept = []
     for i, depth in enumerate(maps.depth):
         rows, columns = np.nonzero(depth)
         world = maps.cameras.unproject(i, np.stack([columns, rows], axis=-1) + 0.5, depth[rows, columns].astype(np.float64))
-        good = ((world >= box[0]) & (world <= box[1])).all(1)
+        keep = good(world)
         out = np.zeros_like(depth)
-        out[rows[good], columns[good]] = depth[rows[good], columns[good]]
+        out[rows[keep], columns[keep]] = depth[rows[keep], columns[keep]]
         kept.append(out)
     return DepthMaps(maps.cameras, kept)
 
@@ -123,10 +145,16 @@ def masked(maps: DepthMaps, scene: Scene) -> DepthMaps:
     """Only the depths inside the scene's silhouettes, where it has any."""
     kept = []
     for i, depth in enumerate(maps.depth):
-        mask = scene.mask(i)
-        inside = None if mask is None else cv2.resize(mask.astype(np.uint8), depth.shape[::-1], interpolation=cv2.INTER_AREA) > 0
-        kept.append(depth if inside is None else np.where(inside, depth, 0).astype(np.float32))
+        kept.append(np.where(_inside_silhouette(scene, i, depth.shape), depth, 0).astype(np.float32))
     return DepthMaps(maps.cameras, kept)
+
+
+def _inside_silhouette(scene: Scene, view: int, shape: tuple[int, ...]) -> Bool[ndarray, "h w"]:
+    """A view's mask at another size; everywhere if it has none."""
+    mask = scene.mask(view)
+    if mask is None:
+        return np.ones(shape, dtype=bool)
+    return np.asarray(cv2.resize(mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_AREA) > 0)
 
 
 def eroded(maps: DepthMaps) -> DepthMaps:

@@ -1,0 +1,47 @@
+"""Depth pictures of the photos a general field looks at: from the volumes at once, from the geometry branch ray by ray."""
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+
+from data.progress import Progress
+from data.scene import Scene
+from recon.depthmaps import DepthMaps
+from recon.general.engine import GeneralField
+from recon.surface.depth import elected, inside_box, inside_silhouettes, masked, render_depths
+from recon.surface.options import SurfaceOptions
+
+
+def general_depths(field: GeneralField, scene: Scene, options: SurfaceOptions, thorough: bool = True) -> Generator[Progress, None, DepthMaps]:
+    """Depths to fuse, inside the subject's box and silhouettes.
+
+    Args:
+        scene: the photos that the field looks at, in its order.
+        thorough: ask the geometry branch too, which joins what all views found; of both estimates the other views elect one at
+            every pixel. About a minute for 16 photos on two cores, where the volumes alone take none.
+    """
+    box = field.bounds
+    maps = inside_box(masked((yield from volume_depths(field)), scene), box)
+    if thorough:
+        with torch.no_grad():
+            traced = yield from render_depths(field, scene, round(0.6 * options.depth_side), np.zeros(len(scene)))
+        maps = inside_box(elected(traced, maps), box)
+    if scene.mask_meaning == "object":
+        maps = inside_silhouettes(maps, scene, slack=0.004 * float(np.linalg.norm(box[1] - box[0])))
+    return maps
+
+
+def volume_depths(field: GeneralField, least: float = 0.15) -> Generator[Progress, None, DepthMaps]:
+    """Depth pictures of all source views, where the volumes are sure enough.
+
+    Args:
+        least: smallest confidence kept, 0 to 1.
+    """
+    depth = []
+    for i in range(len(field.cameras)):
+        yield Progress("depth", i / len(field.cameras), f"view {i + 1} of {len(field.cameras)}")
+        z, confidence = field.depth(i)
+        depth.append(np.where(confidence >= least, z, 0).astype(np.float32))
+    sizes = np.array([[d.shape[1], d.shape[0]] for d in depth])
+    return DepthMaps(field.cameras.resized(sizes), depth)
