@@ -29,12 +29,14 @@ from data.readers import read_scene
 from data.scene import Scene
 from data.worlds.bank import make_bank
 from recon.fields import image_rays
+from recon.frame import choose_frame, subject_box
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.photos import condition_scene, known_ranges, photo_tensor
 from recon.general.tuning import TuneOptions, Tuner
 from recon.general.validation import SEEDS, nearest_sources, sample_psnr, validate
 from recon.general.weights import SHIPPED, read_card
 from recon.metrics import psnr, ssim
+from recon.surface.depth import render_depths
 
 WIDTHS = {"llff_fern": 384, "fox": 216, "dtu_scan24": 320, "middlebury_templeSparseRing": 320}
 """Working widths of the held-out comparison."""
@@ -114,32 +116,32 @@ def _disparity(depth: Float[ndarray, "h w"]) -> Float[ndarray, "h w 3"]:
 
 
 def object_depths(model: GeneralModel, folder: Path, views: str) -> dict[str, Any]:
-    """Relative depth errors of the training views inside the masks: from the volumes, unfiltered."""
+    """Relative depth errors of the training views inside the masks, unfiltered: of the volumes, and of the geometry branch."""
     scene = read_scene(folder, folder.parent / f".{folder.name}.input")
-    train = scene.splits[views]
-    chosen = with_points(scene.select(train))
+    chosen = with_points(scene.select(scene.splits[views]))
     chosen = replace(chosen, mask_meaning=masks_mean(chosen))
     started = time.perf_counter()
     field = condition_scene(model, chosen)
-    seconds = (time.perf_counter() - started) / len(chosen)
-    errors, sure = [], []
+    looked = time.perf_counter()
+    field.subject_box = subject_box(chosen, choose_frame(chosen))
+    traced = drained(render_depths(field, chosen, int(chosen.sizes().max()), np.zeros(len(chosen))))
+    done = time.perf_counter()
+    errors: dict[str, list[ndarray]] = {"volume": [], "geometry_branch": []}
     for i in range(len(chosen)):
         truth, mask = chosen.depth(i), chosen.mask(i)
         assert truth is not None
         assert mask is not None
-        z, confidence = field.depth(i)
-        size = truth.shape[1::-1]
-        found = 1 / np.asarray(Image.fromarray(1 / z).resize(size, Image.Resampling.BILINEAR))
+        volume = 1 / np.asarray(Image.fromarray(1 / field.depth(i)[0]).resize(truth.shape[1::-1], Image.Resampling.BILINEAR))
         inside = mask & (truth > 0)
-        errors.append(np.abs(found - truth)[inside] / truth[inside])
-        sure.append(np.asarray(Image.fromarray(confidence.astype(np.float32)).resize(size))[inside])
-    e, c = np.concatenate(errors), np.concatenate(sure)
-    kept = c > 0.15
-    return {
-        "median_percent": round(100 * float(np.median(e)), 3), "within_1_percent": round(100 * float((e < 0.01).mean()), 2),
-        "within_3_percent": round(100 * float((e < 0.03).mean()), 2), "kept_percent": round(100 * float(kept.mean()), 1),
-        "kept_within_1_percent": round(100 * float((e[kept] < 0.01).mean()), 2), "seconds_a_view": round(seconds, 2), "views": len(chosen),
-    }  # fmt: skip
+        for name, found in (("volume", volume), ("geometry_branch", traced.depth[i])):
+            errors[name].append(np.abs(found - truth)[inside] / truth[inside])
+    out: dict[str, Any] = {"views": len(chosen), "look_seconds": round(looked - started, 2), "trace_seconds": round(done - looked, 2)}
+    for name, parts in errors.items():
+        e = np.concatenate(parts)
+        out[name] = {"median_percent": round(100 * float(np.median(e)), 3)} | {
+            f"within_{k}_percent": round(100 * float((e < 0.01 * k).mean()), 2) for k in (1, 3)
+        }
+    return out
 
 
 def speed(model: GeneralModel) -> dict[str, Any]:
@@ -213,8 +215,9 @@ def main() -> None:
         for folder in sorted(p for p in arguments.folder.iterdir() if (p / "mesh.ply").exists() and arguments.only in p.name):
             rows[folder.name] = object_depths(model, folder, arguments.split)
             print(folder.name, json.dumps(rows[folder.name]), flush=True)
-        for key in ("median_percent", "within_1_percent", "within_3_percent"):
-            rows[f"mean {key}"] = round(float(np.mean([r[key] for r in rows.values() if isinstance(r, dict)])), 3)
+        for name in ("volume", "geometry_branch"):
+            found = [r[name] for r in rows.values() if name in r]
+            rows[f"mean_{name}"] = {key: round(float(np.mean([f[key] for f in found])), 3) for key in found[0]}
     print(json.dumps({**rows, **about_this_run()}, indent=1))
 
 

@@ -30,8 +30,8 @@ from recon.depthmaps import DepthMaps
 from recon.evaluation import HeldOutView, evaluate_views, render_view
 from recon.fields import RadianceField
 from recon.frame import choose_frame, subject_box
-from recon.general.engine import GeneralField, GeneralModel
 from recon.general.depths import general_depths
+from recon.general.engine import GeneralField, GeneralModel
 from recon.general.photos import condition_scene, save_general_field
 from recon.general.tuning import TuneOptions, Tuner, load_tuning, save_tuning
 from recon.hashgrid.engine import HashGridRadianceField

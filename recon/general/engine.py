@@ -60,7 +60,8 @@ class GeneralModel:
         Raises:
             InputError: the weights are missing, damaged or of another version.
         """
-        return cls(load_network(path, device), options)
+        # Gradients are wanted for photos (attacks) or by the tuner, which says so: a graph kept by chance fills the memory.
+        return cls(load_network(path, device).requires_grad_(False), options)
 
     @property
     def device(self) -> torch.device:

@@ -133,7 +133,7 @@ class GeneralNetwork(nn.Module):
 
     def _coarse(self, sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"]) -> tuple[Tensor, Tensor]:
         """Signed distance from the depth volumes alone, in local units, and these units; rays of all scenes in a row."""
-        if _fused(sources, points):
+        if self._fused(sources, points):
             return sighted.coarse(sources.maps(), self.coarse.packed(), points[0], origins[0], self.options.reach)
         sighting = look(sources, points, origins, self.options.reach)
         signed = self.coarse(*(x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance)))
@@ -141,7 +141,7 @@ class GeneralNetwork(nn.Module):
 
     def _shown(self, sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"]) -> Shown:
         """What the views show at points."""
-        if _fused(sources, points):
+        if self._fused(sources, points):
             return Shown(*sighted.gather(sources.maps(), points[0], origins[0], self.options.reach))
         return shown(sources, points, origins, self.options.reach)
 
@@ -167,7 +167,11 @@ class GeneralNetwork(nn.Module):
         signed, _ = self.geometry(view.tokens, view.seen, view.distance, samples)
         return (signed * view.unit)[:, half]
 
-
-def _fused(sources: Sources, points: Tensor) -> bool:
-    """Whether the fused path may run: one scene, and nobody asks for gradients."""
-    return len(points) == 1 and not torch.is_grad_enabled() and sources.images.dtype == torch.float32
+    def _fused(self, sources: Sources, points: Tensor) -> bool:
+        """Whether the fused path may run: one scene, single precision, and nobody asks for gradients."""
+        if len(points) != 1 or sources.images.dtype != torch.float32:
+            return False
+        if not torch.is_grad_enabled():
+            return True
+        asked = (points, *(getattr(sources, name) for name in Sources.__dataclass_fields__), *self.parameters())
+        return not any(t.requires_grad for t in asked)

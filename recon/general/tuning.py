@@ -1,6 +1,6 @@
 """Tuning on a scene: seconds to minutes of training on its own photos, from the shipped weights.
 
-Every photo is rendered from the others and compared with itself. What changes: the small networks along the ray, and the
+Photos are rendered from the others and compared with themselves, all but a few, which decide what is kept. What changes: the small networks along the ray, and the
 depth of every source view, pixel by pixel. The encoder and the volumes stay as they are, so that a step costs a few rays and
 no volumes, and what must be kept is small.
 """
@@ -22,6 +22,9 @@ from recon.fields import Rays, pixel_rays
 from recon.general.engine import GeneralField
 from recon.general.photos import photo_tensor
 from recon.general.sources import Sources, slopes
+
+CHECKS = 6
+"""How often, before the end, tuning asks whether it still helps."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class Tuner:
         self.judged = self.views if held_out is None else _Views(held_out, self.device)
         self.held_out = held_out is not None
         self.generator = torch.Generator().manual_seed(options.seed)
+        # Every eighth photo (one at least) is not trained on but says whether tuning helps.
+        self.checks = list(range(len(scene) // 2 % 8, len(scene), 8)) or [0]
+        self.trained = [i for i in range(len(scene)) if i not in self.checks]
         # Depth is corrected by a factor: exp(change).
         self.change = torch.zeros_like(field.sources.surface[..., 0]).requires_grad_()
         self.untouched = field.sources
@@ -85,6 +91,7 @@ class Tuner:
         o = self.options
         judge = self._judge_rays()
         before = self._judged(judge)
+        best, kept, asked = self._checked(), self._snapshot(), 0
         started, step = time.perf_counter(), 0
         while (spent := time.perf_counter() - started) < o.seconds:
             share = spent / o.seconds
@@ -94,12 +101,32 @@ class Tuner:
             step += 1
             if step % 5 == 0:
                 yield Progress("tune", share, f"step {step}", {"loss": loss})
+            if share * CHECKS > asked + 1:
+                asked, score = asked + 1, self._checked()
+                if score > best:
+                    best, kept = score, self._snapshot()
+        if self._checked() < best:
+            self._restore(kept)
         self.field.sources = self._sources()
         self.field.sources = replace(self.field.sources, surface=self.field.sources.surface.detach())
         for p in self.network.parameters():
             p.requires_grad_(False)
         self.result = Tuned(round(time.perf_counter() - started, 2), step, before, self._judged(judge), self.held_out)
         yield Progress("tune", 1.0, f"{self.result.psnr_before:.2f} -> {self.result.psnr_after:.2f} dB")
+
+    def _checked(self) -> float:
+        """PSNR of photos that are never trained on: what is kept is what was best for them, at worst the field as it came."""
+        self.field.sources = self._sources()
+        fixed = torch.Generator().manual_seed(2)
+        return self._judged([(v, *self.views.sample(v, 512, fixed)) for v in self.checks], left_out=True)
+
+    def _snapshot(self) -> list[Tensor]:
+        return [p.detach().clone() for group in self.optimizer.param_groups for p in group["params"]]
+
+    @torch.no_grad()
+    def _restore(self, values: list[Tensor]) -> None:
+        for p, value in zip((p for group in self.optimizer.param_groups for p in group["params"]), values, strict=True):
+            p.copy_(value)
 
     def _sources(self) -> Sources:
         """The source views with their depths corrected."""
@@ -109,7 +136,7 @@ class Tuner:
 
     def _step(self) -> float:
         count = self.options.rays or (4096 if self.device.type == "cuda" else 384)
-        view = int(torch.randint(len(self.views), (1,), generator=self.generator))
+        view = self.trained[int(torch.randint(len(self.trained), (1,), generator=self.generator))]
         rays, truth = self.views.sample(view, count, self.generator)
         self.field.sources = self._sources()
         rgb = self._rendered(self.views, view, rays, leave_out=view)
@@ -136,10 +163,11 @@ class Tuner:
         return [(int(v), *self.judged.sample(int(v), 256, fixed)) for v in pick]
 
     @torch.no_grad()
-    def _judged(self, rays: list[tuple[int, Rays, Tensor]]) -> float:
-        errors = [
-            (self._rendered(self.judged, v, r, None if self.held_out else v).clamp(0, 1) - truth).square().mean() for v, r, truth in rays
-        ]
+    def _judged(self, rays: list[tuple[int, Rays, Tensor]], left_out: bool = False) -> float:
+        """PSNR of fixed rays: of the judged views, or of the tuned photos, each rendered from the others."""
+        own = left_out or not self.held_out
+        views = self.views if own else self.judged
+        errors = [(self._rendered(views, v, r, v if own else None).clamp(0, 1) - truth).square().mean() for v, r, truth in rays]
         return float(-10 * torch.log10(torch.stack(errors)).mean())
 
 
