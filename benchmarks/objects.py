@@ -6,6 +6,7 @@
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,7 @@ def split_scene(scene: Path, split: str, folder: Path) -> Path:
         del content[key]
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("images", "masks", "depth"):
-        if not (folder / name).exists():
-            (folder / name).symlink_to((scene / name).resolve(), target_is_directory=True)
+        shutil.copytree(scene / name, folder / name, dirs_exist_ok=True)
     write_json(folder / "transforms.json", content)
     return folder
 

@@ -22,13 +22,18 @@ def general_depths(field: GeneralField, scene: Scene, options: SurfaceOptions, t
             every pixel. About a minute for 16 photos on two cores, where the volumes alone take none.
     """
     box = field.bounds
-    maps = inside_box(masked((yield from volume_depths(field)), scene), box)
+    slack = 0.004 * float(np.linalg.norm(box[1] - box[0]))
+
+    def possible(maps: DepthMaps) -> DepthMaps:
+        """What cannot be must not stand for election either."""
+        maps = inside_box(masked(maps, scene), box)
+        return inside_silhouettes(maps, scene, slack) if scene.mask_meaning == "object" else maps
+
+    maps = possible((yield from volume_depths(field)))
     if thorough:
         with torch.no_grad():
             traced = yield from render_depths(field, scene, round(0.6 * options.depth_side), np.zeros(len(scene)))
-        maps = inside_box(elected(traced, maps), box)
-    if scene.mask_meaning == "object":
-        maps = inside_silhouettes(maps, scene, slack=0.004 * float(np.linalg.norm(box[1] - box[0])))
+        maps = inside_box(elected(possible(traced), maps), box)
     return maps
 
 
