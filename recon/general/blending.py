@@ -38,6 +38,7 @@ class Blending(nn.Module):
         variance = (w * off * off).sum(2)
         # The first layer takes (features, features - mean, variance, cues). What all views share is multiplied once.
         enter = self.net[0]
+        assert isinstance(enter, nn.Linear)
         same, other, spread, cues = enter.weight.split([self.features, self.features, self.features, CUES], dim=1)
         padding = own.shape[-1] - self.features - CUES
         x = F.linear(own, F.pad(torch.cat([same + other, cues], dim=1), (0, padding)))

@@ -26,10 +26,13 @@ class CoarseGeometry(nn.Module):
 
     def packed(self) -> CoarseWeights:
         """The weights as the fused path takes them."""
-        first, last = self.view[0], self.view[2]
+        first, _, last = self.view
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        along = [layer for layer in self.along if isinstance(layer, nn.Conv1d)]
         return CoarseWeights(
             first.weight, first.bias, last.weight, last.bias, self.mix.weight, self.mix.bias,
-            torch.stack([layer.weight for layer in self.along]), torch.stack([layer.bias for layer in self.along]),
+            torch.stack([layer.weight for layer in along]), torch.stack([layer.bias for layer in along if layer.bias is not None]),
             self.leave.weight[0], self.leave.bias[0],
         )  # fmt: skip
 
