@@ -17,7 +17,14 @@ def reconstruct_kind(arguments: dict[str, Any]) -> Work:
     from recon.pipeline import overall, reconstruct
 
     task = from_json(Task, arguments)
-    report = yield from _events(reconstruct(task), lambda p: overall(p, task.options.engine))
+    engine = "hashgrid"
+
+    def share(progress: Progress) -> float:
+        nonlocal engine
+        engine = progress.values.get("engine", engine)
+        return overall(progress, engine)
+
+    report = yield from _events(reconstruct(task), share)
     write_run_file(task)
     write_html(task.out, report)
     return report
@@ -39,12 +46,12 @@ def _events(work: Generator[Progress, None, Any], overall: Callable[[Progress], 
             progress = next(work)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        now = time.monotonic()
+        now, share = time.monotonic(), overall(progress)
         if progress.stage != last_stage or now - last_time > interval or progress.values.get("preview"):
             last_stage, last_time = progress.stage, now
             try:
                 yield {
-                    "stage": progress.stage, "fraction": progress.fraction, "overall": overall(progress),
+                    "stage": progress.stage, "fraction": progress.fraction, "overall": share,
                     "message": progress.message, "values": dict(progress.values),
                 }  # fmt: skip
             except GeneratorExit:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from data.errors import InputError
 from data.options import PoseOptions
 from recon.hashgrid.options import HashGridOptions
 from recon.surface.options import SurfaceOptions
@@ -12,8 +13,10 @@ from recon.surface.options import SurfaceOptions
 Quality = Literal["draft", "standard", "high"]
 Device = Literal["auto", "cpu", "cuda"]
 Masks = Literal["auto", "object", "ignore", "none"]
-Engine = Literal["hashgrid", "general"]
+Engine = Literal["auto", "hashgrid", "general"]
 Tune = Literal["none", "10s", "1m", "5m"]
+FEW_ENOUGH = 40
+"""Photos up to which `auto` takes the general engine at every quality (see "Which engine" in benchmarks/RESULTS.md)."""
 TUNE_SECONDS = {"10s": 10.0, "1m": 60.0, "5m": 300.0}
 
 
@@ -21,8 +24,9 @@ TUNE_SECONDS = {"10s": 10.0, "1m": 60.0, "5m": 300.0}
 class ReconstructOptions:
     """Options of `reconstruct` and `evaluate`."""
 
-    engine: Engine = "hashgrid"
-    """How the scene is represented. hashgrid: trained on the photos; general: a trained model looks at them, no training."""
+    engine: Engine = "auto"
+    """How the scene is represented. hashgrid: trained on the photos; general: a trained model looks at them, no training;
+    auto: general for drafts, for up to 40 photos and when tuned, else hashgrid."""
     tune: Tune = "none"
     """General engine: how long the model is tuned on the scene's photos before it is asked for pictures and depth."""
     quality: Quality = "standard"
@@ -37,6 +41,8 @@ class ReconstructOptions:
     """Longest side of the working photos in pixels; by quality if not given."""
     steps: int | None = None
     """Training steps; by quality if not given."""
+    look_side: int | None = None
+    """General engine: longest side in pixels that photos are shrunk or enlarged to; by quality if not given."""
     stereo: bool = True
     """Measure depth by stereo first; it guides training and completes the mesh."""
     turntable: bool = True
@@ -48,9 +54,26 @@ class ReconstructOptions:
     surface: SurfaceOptions = dataclasses.field(default_factory=SurfaceOptions)
     """How the mesh is made."""
 
-    def resolved(self) -> "ReconstructOptions":
-        """With everything that depends on `quality` filled in; values that were set by hand stay."""
+    def engine_for(self, photos: int) -> Engine:
+        """The engine that ``auto`` stands for; who sets what only one engine has means that engine.
+
+        Raises:
+            InputError: tuning is asked of an engine that has none.
+        """
+        if self.engine == "hashgrid" and self.tune != "none":
+            raise InputError("--tune belongs to the general engine; the hashgrid engine always trains on the photos. Leave one of the two out.")
+        if self.engine != "auto":
+            return self.engine
+        if self.tune != "none":
+            return "general"
+        if self.steps is not None or self.hashgrid != HashGridOptions():
+            return "hashgrid"
+        return "general" if self.quality == "draft" or photos <= FEW_ENOUGH else "hashgrid"
+
+    def resolved(self, photos: int = 0) -> "ReconstructOptions":
+        """With everything filled in that depends on `quality` and the number of photos; values that were set by hand stay."""
         preset = _PRESETS[self.quality]
+        engine = self.engine_for(photos)
         default_grid, default_surface = HashGridOptions(), SurfaceOptions()
         field = self.hashgrid.field
         if field == default_grid.field:
@@ -65,7 +88,8 @@ class ReconstructOptions:
             train = replace(train, samples_per_step=preset.samples_per_step)
         surface = preset.surface if self.surface == default_surface else self.surface
         return replace(
-            self, max_side=self.max_side or preset.max_side, steps=train.steps,
+            self, engine=engine, max_side=self.max_side or preset.max_side, look_side=self.look_side or preset.look_side,
+            steps=train.steps,
             hashgrid=HashGridOptions(field, train), surface=surface,
         )  # fmt: skip
 
@@ -77,13 +101,15 @@ class _Preset:
     log2_table_size: int
     occupancy_side: int
     samples_per_step: int
+    look_side: int
+    """Longest side of the photos that the general engine looks at."""
     surface: SurfaceOptions
 
 
 _PRESETS: dict[Quality, _Preset] = {
-    "draft": _Preset(640, 800, 17, 96, 65_536, SurfaceOptions(resolution=160, depth_side=320, faces=25_000, texture=1024)),
-    "standard": _Preset(960, 1500, 18, 128, 65_536, SurfaceOptions(resolution=256, depth_side=480, faces=60_000, texture=2048)),
-    "high": _Preset(1600, 20_000, 19, 128, 131_072, SurfaceOptions(resolution=400, depth_side=800, faces=200_000, texture=4096)),
+    "draft": _Preset(640, 800, 17, 96, 65_536, 800, SurfaceOptions(resolution=160, depth_side=320, faces=25_000, texture=1024)),
+    "standard": _Preset(960, 1500, 18, 128, 65_536, 960, SurfaceOptions(resolution=256, depth_side=480, faces=60_000, texture=2048)),
+    "high": _Preset(1600, 20_000, 19, 128, 131_072, 960, SurfaceOptions(resolution=400, depth_side=800, faces=200_000, texture=4096)),
 }
 
 

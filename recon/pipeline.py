@@ -31,7 +31,7 @@ from recon.evaluation import HeldOutView, evaluate_views, render_view
 from recon.fields import RadianceField
 from recon.frame import choose_frame, subject_box
 from recon.general.depths import general_depths
-from recon.general.engine import GeneralField, GeneralModel
+from recon.general.engine import ConditionOptions, GeneralField, GeneralModel
 from recon.general.photos import condition_scene, save_general_field
 from recon.general.tuning import TuneOptions, Tuner, load_tuning, save_tuning
 from recon.hashgrid.engine import HashGridRadianceField
@@ -59,7 +59,7 @@ _OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.
 
 
 def overall(progress: Progress, engine: str = "hashgrid") -> float:
-    """Share of the whole work that is done, 0 to 1."""
+    """Share of the whole work that is done, 0 to 1; the engine is known from the end of stage `read` on, by its `values`."""
     shares = _SHARES[engine]
     total, before = sum(shares.values()), 0
     for stage, share in shares.items():
@@ -82,13 +82,13 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     given = len(scene) + len(scene.report.dropped)
     run.open(scene)
     findings = check_photos(scene)
-    yield Progress("read", 1.0, f"{len(scene)} photos")
+    yield Progress("read", 1.0, f"{len(scene)} photos", {"engine": run.options.engine})
     scene, poses, more = yield from run.stage("poses", run.posed(scene))
     findings += more
     working = yield from run.stage("prepare", run.prepared(scene))
     train, held_out = run.split(working)
     maps = None
-    if task.options.engine == "general":
+    if run.options.engine == "general":
         general = yield from run.stage("look", run.looked(train))
         if run.options.tune != "none":
             yield from run.stage("tune", run.tuned(train, general, held_out))
@@ -116,7 +116,7 @@ class _Run:
     """The stages of one task, and what they left on disk."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.options = task, task.options.resolved()
+        self.task, self.options = task, task.options  # what depends on the photos is filled in by `open`
         self.work = task.out / ".work"
         self.seconds: dict[str, float] = {}
         self.state: dict[str, Any] = {"done": []}
@@ -128,7 +128,8 @@ class _Run:
     # --- the output folder -------------------------------------------------------------------------------------------
 
     def open(self, scene: Scene) -> None:
-        """Make the output folder, or check that the one that is there may be used."""
+        """Settle the options that depend on the photos; make the output folder, or check that the one there may be used."""
+        self.options = self.task.options.resolved(len(scene))
         out, key = self.task.out, fingerprint(scene, self.task)
         existing = out.exists() and (not out.is_dir() or any(p.name != ".work" or (p / "state.json").exists() for p in out.iterdir()))
         if existing and not out.is_dir():
@@ -308,7 +309,8 @@ class _Run:
     def looked(self, scene: Scene) -> Generator[Progress, None, GeneralField]:
         """The photos as the general model sees them."""
         yield Progress("look", 0.0, "loading the model")
-        model = GeneralModel.from_pretrained(None, self.device)
+        assert self.options.look_side is not None
+        model = GeneralModel.from_pretrained(None, self.device, ConditionOptions(side=self.options.look_side))
         yield Progress("look", 0.1, f"looking at {len(scene)} photos")
         field = condition_scene(model, scene)
         field.subject_box = subject_box(scene, choose_frame(scene))

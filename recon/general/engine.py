@@ -27,7 +27,7 @@ from recon.general.views import (
     turned,
     unlikeness,
 )
-from recon.general.volume import DepthLevel
+from recon.general.volume import plane_homographies
 from recon.general.weights import load_network
 
 
@@ -39,8 +39,10 @@ class ConditionOptions:
     """Views that each view is compared with to find its depth."""
     sources: int = 8
     """Views that a ray is blended from."""
-    side: int = 800
-    """Photos are brought to this longest side, pixels: larger ones shrunk, smaller ones enlarged, up to twofold."""
+    side: int = 960
+    """Photos are brought to this longest side, pixels: larger ones shrunk, smaller ones enlarged, but not beyond `enlarge`."""
+    enlarge: float = 3.0
+    """How many times photos are enlarged at most: the volumes' pixels are coarse, so that even twice the photo's own help."""
     chunk_samples: int | None = None
     """Coarse samples times views held at once; more needs more memory. By device if not given: what stays in a CPU's cache,
     or what a GPU has free (12 GB at most)."""
@@ -69,7 +71,7 @@ class GeneralModel:
 
     def condition(
         self, images: Sequence[Float[Tensor, "3 _ _"]], cameras: Cameras, near_far: Float[np.ndarray, "n 2"] | None = None,
-        volumes_of: Sequence[int] | None = None,
+        volumes_of: Sequence[int] | None = None, within: Float[np.ndarray, "n 2"] | None = None,
     ) -> "GeneralField":  # fmt: skip
         """Encode photos and find the depth of each.
 
@@ -80,12 +82,13 @@ class GeneralModel:
             cameras: their cameras, without lens distortion.
             near_far: range of z-depths of each view, scene units; found by a first look if not given.
             volumes_of: views whose depth is wanted; all if not given. The others serve as neighbours alone.
+            within: where the first look searches; guessed from the cameras if not given.
 
         Raises:
             InputError: fewer than two views, sizes that do not fit, lens distortion, or no baseline.
         """
         check_views(cameras, np.array([[i.shape[2], i.shape[1]] for i in images], dtype=np.int64).reshape(-1, 2))
-        shrink = np.minimum(2.0, self.options.side / cameras.sizes.max(1, keepdims=True))
+        shrink = np.minimum(self.options.enlarge, self.options.side / cameras.sizes.max(1, keepdims=True))
         sizes = np.maximum(np.round(cameras.sizes * shrink), 16).astype(np.int64)
         cameras = cameras.resized(sizes)
         turns = quarter_turns(cameras)
@@ -101,17 +104,21 @@ class GeneralModel:
         with self._precision():
             features = self._encoded(pictures)
             wanted = torch.arange(len(images)) if volumes_of is None else torch.as_tensor(list(volumes_of))
-            ranges = near_far / scale if near_far is not None else self._first_look(features, intrinsics, pose, neighbours, turned(cameras, turns), scale)
-            levels = self._volumes(features, intrinsics, pose, neighbours, ranges, wanted)
+            if near_far is not None:
+                ranges = near_far / scale
+            else:
+                wide = guessed_range(upright) if within is None else within
+                ranges = self._first_look(features, intrinsics, pose, neighbours, wide / scale)
+            surface = self._surfaces(features, intrinsics, pose, neighbours, ranges, wanted)
         present = torch.ones(1, len(wanted), dtype=torch.bool, device=self.device)
         index = wanted.to(self.device)
         extent = torch.from_numpy(upright.sizes).to(self.device).float()[index][None]
         sources = Sources(
-            pictures[index][None], features[1][index][None], features[2][index][None], surface_map(levels, len(wanted)),
+            pictures[index][None], features[1][index][None], features[2][index][None], surface,
             intrinsics[index].float()[None], pose[index].float()[None], extent, present,
         )  # fmt: skip
         chosen = [int(i) for i in wanted]
-        return GeneralField(self, sources, levels, cameras.select(chosen), turns[chosen], origin, scale, ranges[chosen] * scale)
+        return GeneralField(self, sources, cameras.select(chosen), turns[chosen], origin, scale, ranges[chosen] * scale)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device.type == "cuda")
@@ -134,25 +141,24 @@ class GeneralModel:
         parts = [self.network.encode(piece) for piece in pictures.split(size)]
         return tuple(torch.cat([p[i] for p in parts]) for i in range(3))  # type: ignore[return-value]
 
-    def _volumes(
+    def _surfaces(
         self, features: tuple[Tensor, Tensor, Tensor], intrinsics: Tensor, pose: Tensor, neighbours: Tensor,
         ranges: Float[np.ndarray, "n 2"], wanted: Int[Tensor, "m"],
-    ) -> list[DepthLevel]:  # fmt: skip
+    ) -> Float[Tensor, "1 m h2 w2 6"]:  # fmt: skip
+        """What the volumes found (`Sources.surface`), in pieces: the volumes themselves are twice as large as all the rest."""
         bounds = torch.from_numpy(ranges).float().to(self.device)
         size = 8 if self.device.type == "cuda" else 1
         parts = []
         for views in wanted.to(self.device).split(size):
-            parts.append(self.network.volumes(features, intrinsics, pose, views, neighbours[views], bounds[views, 0], bounds[views, 1]))
-        return [_joined([p[i] for p in parts]) for i in range(3)]
+            levels = self.network.volumes(features, intrinsics, pose, views, neighbours[views], bounds[views, 0], bounds[views, 1])
+            parts.append(surface_map(levels, len(views)))
+        return torch.cat(parts, dim=1)
 
     @torch.no_grad()
     def _first_look(
-        self, features: tuple[Tensor, Tensor, Tensor], intrinsics: Tensor, pose: Tensor, neighbours: Tensor, cameras: Cameras, scale: float
+        self, features: tuple[Tensor, Tensor, Tensor], intrinsics: Tensor, pose: Tensor, neighbours: Tensor, wide: Float[np.ndarray, "n 2"]
     ) -> Float[np.ndarray, "n 2"]:
-        """Depth ranges from a sweep of the coarse volume over a wide range."""
-        from recon.general.volume import plane_homographies
-
-        wide = guessed_range(cameras) / scale
+        """Depth ranges from a sweep of the coarse volume over a wide range, internal units."""
         bounds = torch.from_numpy(wide).float().to(self.device)
         inverse, confidence = [], []
         for view in torch.arange(len(wide), device=self.device).split(1):
@@ -169,7 +175,6 @@ class GeneralField:
 
     model: GeneralModel
     sources: Sources
-    levels: list[DepthLevel]
     cameras: Cameras
     """Cameras of the source views, at the working size."""
     turns: Int[np.ndarray, "n"]
@@ -330,10 +335,6 @@ class GeneralField:
     def _signed(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
         with self.model._precision():
             return self.model.network.signed_distance(self.sources, points)
-
-
-def _joined(parts: list[DepthLevel]) -> DepthLevel:
-    return DepthLevel(*(torch.cat([getattr(p, name) for p in parts]) for name in DepthLevel.__dataclass_fields__))
 
 
 def _pieces(index: Tensor, near: Tensor, far: Tensor, size: int) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from data.files import write_json
 from data.readers.nerfstudio import read as read_transforms
 from data.scene import Scene
 from recon.frame import hull_box
-from recon.general.engine import GeneralField, GeneralModel
+from recon.general.engine import ConditionOptions, GeneralField, GeneralModel
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+WIDE = 3.0
+"""Ratio of farthest to nearest depth from which on a stated range is searched for the scene in it, not relied on."""
 
 
 def photo_tensor(scene: Scene, view: int) -> Float[torch.Tensor, "3 h w"]:
@@ -26,16 +29,24 @@ def photo_tensor(scene: Scene, view: int) -> Float[torch.Tensor, "3 h w"]:
 
 
 def known_ranges(scene: Scene) -> Float[ndarray, "n 2"] | None:
-    """Ranges of z-depth that the scene states: of the object in its silhouettes, measured ones, its region of interest; None: look."""
+    """Ranges of z-depth that can be relied on: measured ones, or those that the scene states, if these are not wide."""
+    ranges = stated_ranges(scene)
+    measured = scene.mask_meaning != "object" and scene.near_far is not None
+    if ranges is None or measured:
+        return ranges
+    # Most of a wide range is empty, and would take most of the volumes' bins.
+    return ranges if np.median(ranges[:, 1] / ranges[:, 0]) < WIDE else None
+
+
+def stated_ranges(scene: Scene) -> Float[ndarray, "n 2"] | None:
+    """Ranges of z-depth of the object in its silhouettes, measured ones, or of the region of interest; None if there is none."""
     if scene.mask_meaning == "object":
         # Some of what surrounds the object as well, as in training: volumes that hold it alone are less sure and less right.
         return box_ranges(scene.posed(), np.stack(hull_box(scene))) * np.array([0.8, 1.2])
     if scene.near_far is not None:
         near, far = scene.near_far[:, 0], scene.near_far[:, 1]
         return np.stack([near * 0.8, far * 1.4], axis=1)
-    if scene.box is None:
-        return None
-    return box_ranges(scene.posed(), scene.box)
+    return None if scene.box is None else box_ranges(scene.posed(), scene.box)
 
 
 def box_ranges(cameras: Cameras, box: Float[ndarray, "2 3"]) -> Float[ndarray, "n 2"]:
@@ -52,15 +63,15 @@ def condition_scene(model: GeneralModel, scene: Scene, views: Sequence[int] | No
     chosen = scene if views is None else scene.select(list(views))
     images = [photo_tensor(chosen, i) for i in range(len(chosen))]
     with torch.no_grad():
-        return model.condition(images, chosen.posed(), known_ranges(chosen))
+        return model.condition(images, chosen.posed(), known_ranges(chosen), within=stated_ranges(chosen))
 
 
 def save_general_field(field: GeneralField, names: Sequence[str], folder: Path) -> None:
-    """Write `field.json`: which photos the field looks at and how far; looking again takes seconds, so nothing else is kept."""
+    """Write `field.json`: which photos the field looks at, how, and how far; looking again takes seconds, so nothing else is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "field.json", {
         "format": "lumigraph general field", "version": FORMAT_VERSION, "photos": list(names), "near_far": field.near_far.tolist(),
-        "subject_box": field.bounds.tolist(),
+        "subject_box": field.bounds.tolist(), "look": asdict(field.model.options),
     })  # fmt: skip
 
 
@@ -79,7 +90,7 @@ def load_general_field(result: Path, device: torch.device | str = "cpu") -> Gene
     if missing:
         raise InputError(f"'{result}' has lost the photo '{missing[0]}' that its field looks at. Reconstruct it again.")
     chosen = scene.select([known[name] for name in meta["photos"]])
-    model = GeneralModel.from_pretrained(None, device)
+    model = GeneralModel.from_pretrained(None, device, ConditionOptions(**meta["look"]))
     with torch.no_grad():
         field = model.condition([photo_tensor(chosen, i) for i in range(len(chosen))], chosen.posed(), np.array(meta["near_far"]))
     field.subject_box = np.array(meta["subject_box"])

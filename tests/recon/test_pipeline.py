@@ -18,7 +18,7 @@ from recon.surface.options import SurfaceOptions
 from tests.conftest import drain, write_sphere_scene
 
 OPTIONS = ReconstructOptions(
-    quality="draft", device="cpu", turntable=False,
+    engine="hashgrid", quality="draft", device="cpu", turntable=False,
     hashgrid=HashGridOptions(
         FieldOptions(levels=4, log2_table_size=13, width=16),
         TrainOptions(steps=300, samples_per_step=8192, samples_per_ray=16, occupancy_side=32, preview_every=60, checkpoint_every=50),
