@@ -3,6 +3,7 @@
     python -m benchmarks.general views ../shared/scenes            PSNR of held-out views, 8 nearest sources
     python -m benchmarks.general views ../shared/scenes --tune 60  the same before and after a minute of tuning
     python -m benchmarks.general depth ../shared/scenes/objects_gt depth of the training views
+    python -m benchmarks.general worlds                            held-out worlds by the engine, which enlarges small photos
     python -m benchmarks.general card                              held-out worlds and the bundled sample, into the weights' card
     python -m benchmarks.general speed                             a 640 x 480 depth map and novel view
 """
@@ -21,19 +22,22 @@ from numpy import ndarray
 from PIL import Image
 
 from benchmarks.common import about_this_run, drained
+from data.cameras import Cameras
 from data.files import write_json
 from data.masks import masks_mean
 from data.points import with_points
 from data.prepare import prepare
 from data.readers import read_scene
 from data.scene import Scene
-from data.worlds.bank import make_bank
-from recon.fields import image_rays
+from data.worlds.bank import Bank, make_bank
+from recon.fields import Rays, image_rays
 from recon.frame import choose_frame, subject_box
+from recon.general.batches import make_batch
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.photos import condition_scene, known_ranges, photo_tensor
 from recon.general.tuning import TuneOptions, Tuner
 from recon.general.validation import SEEDS, nearest_sources, sample_psnr, validate
+from recon.general.validation import psnr as picture_psnr
 from recon.general.weights import SHIPPED, read_card
 from recon.metrics import psnr, ssim
 from recon.surface.depth import render_depths
@@ -171,6 +175,29 @@ def speed(model: GeneralModel) -> dict[str, Any]:
     return {k: round(v, 3) for k, v in out.items()}
 
 
+def held_out_worlds(model: GeneralModel, bank: Bank, count: int = 24) -> dict[str, Any]:
+    """One view of each held-out world from its eight nearest others, in ranges as wide as in training's validation."""
+    rows = []
+    for world in range(min(count, len(bank))):
+        target = (torch.tensor([world], device=model.device), torch.tensor([0], device=model.device))
+        batch = make_batch(bank, 1, 8, 0, 4, None, torch.Generator(model.device), target)
+        size = [batch.images.shape[-1], batch.images.shape[-2]]
+        cameras = Cameras.pinhole(*(m[0].double().cpu().numpy() for m in (batch.intrinsics, batch.camera_to_world)), np.tile(size, (8, 1)))
+        ranges = torch.stack([batch.view_near[0], batch.view_far[0]], dim=1).double().cpu().numpy()
+        start = torch.zeros(batch.near.shape[1], device=model.device)
+        with torch.no_grad():
+            field = model.condition(list(batch.images[0]), cameras, ranges)
+            seen = field.render(Rays(batch.origins[0], batch.directions[0], start, start + torch.inf))
+        truth = batch.depth[0].cpu()
+        error = ((seen.depth - truth).abs() / truth.clamp(min=1e-6))[truth > 0]
+        rows.append({
+            "psnr": picture_psnr(seen.rgb, batch.rgb[0].cpu()), "within_1": float((error < 0.01).float().mean()),
+            "within_3": float((error < 0.03).float().mean()),
+        })  # fmt: skip
+        print(world, bank.kinds[world], json.dumps({k: round(v, 3) for k, v in rows[-1].items()}), flush=True)
+    return {k: round(float(np.mean([r[k] for r in rows])), 3) for k in rows[0]} | {"worlds": len(rows)}
+
+
 def card(model: GeneralModel, path: Path) -> dict[str, Any]:
     """Scores on the held-out worlds and on the sample, written into the weights' card."""
     content = read_card(path)
@@ -184,7 +211,7 @@ def card(model: GeneralModel, path: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("views", "depth", "card", "speed"))
+    parser.add_argument("what", choices=("views", "depth", "worlds", "card", "speed"))
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -200,6 +227,8 @@ def main() -> None:
     rows: dict[str, Any] = {}
     if arguments.what == "speed":
         rows = speed(model)
+    elif arguments.what == "worlds":
+        rows = held_out_worlds(model, make_bank(SEEDS, 256, 192, 12, model.device), arguments.limit if arguments.limit < 99 else 24)
     elif arguments.what == "card":
         rows = card(model, arguments.weights or SHIPPED)
     elif arguments.what == "views":

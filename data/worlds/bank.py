@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from data.errors import InputError
 from data.worlds import layout as L
 from data.worlds.generate import Draft, make_world
 from data.worlds.renderer import Worlds, distances, render
@@ -57,6 +58,9 @@ def make_bank(
         views: photographs of each world.
         samples: colours are means of ``samples`` x ``samples`` rays.
         executor: builds worlds side by side; they are built one after the other if not given.
+
+    Raises:
+        InputError: none of the worlds is left.
     """
     jobs = [(int(s), width, height, views) for s in seeds]
     drafts = list(executor.map(_draft, jobs, chunksize=16)) if executor else [_draft(j) for j in jobs]
@@ -67,6 +71,8 @@ def make_bank(
     cameras[:, :, L.CAMERA_WORLD] = index[:, None]
     cameras, usable = _choose_cameras(worlds, cameras, width, height, views)
     kept = torch.nonzero(usable)[:, 0]
+    if len(kept) == 0:
+        raise InputError(f"None of the {len(jobs)} worlds can be photographed from {views} places. Ask for more worlds: about one in eight falls out.")
     cameras = cameras[kept]
     pictures = render(worlds, cameras.reshape(-1, L.CAMERA), width, height, samples)
     rgb = pictures.rgb.view(len(kept), views, height, width, 3)

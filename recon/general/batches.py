@@ -1,10 +1,11 @@
 """Training batches from a bank of worlds: which views are sources, which rays are asked, what the truth is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from data.worlds import layout as L
 from data.worlds.bank import Bank
@@ -152,6 +153,16 @@ def make_batch(
         world, images, k, noisy, pose, index, present, near, far, z, target_pose[:, None, :3, 3].expand(-1, count_rays, -1), directions,
         ray_near[:, None].expand(-1, count_rays), ray_far[:, None].expand(-1, count_rays), truth[rows[:, None], 0, :, y, x], target_depth[rows[:, None], y, x],
     )  # fmt: skip
+
+
+def enlarged(batch: Batch, factor: int) -> Batch:
+    """The batch with its photos enlarged before the model looks, as the engine enlarges small ones; the rays stay."""
+    b, v, _, h, w = batch.images.shape
+    images = F.interpolate(batch.images.flatten(0, 1), scale_factor=factor, mode="bilinear", align_corners=False).view(b, v, 3, factor * h, factor * w)
+    intrinsics = batch.intrinsics.clone()
+    intrinsics[:, :, :2] *= factor
+    depth = batch.source_depth.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    return replace(batch, images=images, intrinsics=intrinsics, source_depth=depth)
 
 
 def _cosines(k: Float[Tensor, "b v 3 3"], h: int, w: int) -> Float[Tensor, "b v h w"]:

@@ -124,8 +124,11 @@ class GeneralModel:
         return torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device.type == "cuda")
 
     def _stacked(self, images: Sequence[Tensor], sizes: Int[np.ndarray, "n 2"], turns: Int[np.ndarray, "n"], upright: Cameras) -> Tensor:
-        """Upright photos of equal tensor size, a multiple of 16; what is missing repeats the border."""
-        width, height = (int(-(-v // 16) * 16) for v in upright.sizes.max(0))
+        """Upright photos of equal tensor size, a multiple of 64; what is missing repeats the border.
+
+        64: the coarsest layer of the coarsest volume, where half a pixel more would shift what is laid over it.
+        """
+        width, height = (int(-(-v // 64) * 64) for v in upright.sizes.max(0))
         out = []
         for image, size, count in zip(images, sizes, turns, strict=True):
             picture = image.to(self.device).float()
@@ -323,10 +326,13 @@ class GeneralField:
         widest = (rays.directions.detach().to(start.device) @ forward).amin().clamp(min=0.1)
         offset = self._points() - start
         distance = offset.norm(dim=-1)
-        ahead = offset @ forward > (widest - 0.02) * distance
+        along = offset @ forward
+        ahead = along > (widest - 0.02) * distance
         seen = distance[ahead] if ahead.sum() > 100 else distance
         if seen.numel() == 0:
             raise InputError("The photos show nothing that could be rendered. Check that they overlap and that their poses are right.")
+        if not (along > 0.5 * distance).any():
+            raise InputError("The photos see nothing of what this camera looks at. Turn it to what they show, or add photos that look there.")
         low, high = torch.quantile(seen[:: max(len(seen) // 100_000, 1)], torch.tensor([0.002, 0.998], device=seen.device))
         near = torch.maximum(0.85 * low.expand(len(rays)), rays.near.to(start.device) / self.scale).clamp(min=1e-4)
         far = torch.minimum(1.15 * high.expand(len(rays)), rays.far.to(start.device) / self.scale)

@@ -75,6 +75,8 @@ class TrainOptions:
     """How many are replaced."""
     batch: int = 6
     """Worlds a step and process."""
+    enlarged_share: float = 0.0
+    """Share of the steps that see their photos enlarged twofold, as the engine enlarges small ones, and half as many worlds."""
     views: int = 8
     """Source views of each target; 3 to this many are used."""
     neighbours: int = 4

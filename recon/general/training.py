@@ -20,7 +20,7 @@ from data.files import write_json
 from data.worlds import layout as L
 from data.worlds.bank import Bank, make_bank
 from data.worlds.renderer import distances
-from recon.general.batches import Batch, make_batch
+from recon.general.batches import Batch, enlarged, make_batch
 from recon.general.losses import ray_losses, volume_losses
 from recon.general.marching import to_distance
 from recon.general.model import GeneralNetwork
@@ -161,7 +161,11 @@ class Trainer:
         # The jitter of the samples belongs to the step, so that a resumed run draws what the whole run would have drawn.
         torch.manual_seed((o.seed * 4096 + self.rank) * 10_000_019 + self.step)
         bank = self.banks[self.step % len(self.banks)]
-        batch = make_batch(bank, o.batch, o.views, o.rays, o.neighbours, o.flaws, self.generator)
+        # Spread evenly over the steps, and the same in all processes.
+        enlarge = math.floor((self.step + 1) * o.enlarged_share) > math.floor(self.step * o.enlarged_share)
+        batch = make_batch(bank, max(o.batch // 2, 1) if enlarge else o.batch, o.views, o.rays, o.neighbours, o.flaws, self.generator)
+        if enlarge:
+            batch = enlarged(batch, 2)
         total, terms = self.objective(batch, bank)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()

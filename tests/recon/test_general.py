@@ -206,6 +206,16 @@ def test_bad_views_are_named(model, scene) -> None:
         model.condition(images, bent, ranges)
 
 
+@torch.no_grad()
+def test_a_camera_that_looks_away_from_everything_is_refused(model, scene) -> None:
+    images, cameras, ranges = scene
+    field = model.condition(images[1:], cameras.select([1, 2, 3, 4]), ranges[1:])
+    away = cameras.select([0])
+    away.camera_to_world[0, :3, [0, 2]] *= -1
+    with pytest.raises(InputError, match="see nothing of what this camera looks at"):
+        field.render(some_rays(away, 0))
+
+
 def test_weights_of_another_version_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="card"):
         load_network(tmp_path / "none.safetensors")

@@ -1,17 +1,23 @@
 """Training the general model at toy size: it learns, and an interrupted run goes on as if nothing had happened."""
 
 import csv
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from data.errors import InputError
+from data.worlds.bank import make_bank
+from recon.general.batches import enlarged, make_batch
 from recon.general.options import TrainOptions
 from recon.general.training import Trainer
-from recon.general.weights import load_network
+from recon.general.weights import load_network, read_card
 
 TINY = TrainOptions(
     steps=6, worlds=3, sizes=((64, 48), (48, 64)), world_views=5, refresh_every=100, batch=1, views=4, neighbours=2, rays=48,
@@ -65,3 +71,43 @@ def test_new_worlds_take_the_place_of_old_ones(tmp_path: Path) -> None:
     changed = (trainer.banks[0].rgb != before).flatten(1).any(1)
     assert changed.sum() <= 1
     assert (trainer.banks[0].cameras[:, 0, 16] == torch.arange(len(before))).all()
+
+
+def test_enlarged_photos_show_the_same_points() -> None:
+    """Photos, cameras and depths grow together: twice the pixel shows the same depth, and rays and truth stay."""
+    bank = make_bank(range(3), 64, 48, 5)
+    small = make_batch(bank, 1, 4, 20, 2, None, torch.Generator(), (torch.tensor([0]), torch.tensor([0])))
+    large = enlarged(small, 2)
+    assert large.images.shape == (1, 4, 3, 96, 128)
+    point = torch.tensor([0.3, -0.2, 2.0])
+    pixels = [(k := b.intrinsics[0, 0] @ point)[:2] / k[2] for b in (small, large)]
+    assert torch.allclose(pixels[1], 2 * pixels[0], atol=1e-4)
+    assert (large.source_depth[..., 1::2, ::2] == small.source_depth).all()
+    assert (torch.nn.functional.avg_pool2d(large.images[0], 2) - small.images[0]).abs().mean() < 0.03
+    assert large.directions is small.directions
+
+
+@pytest.mark.slow
+def test_enlarged_photos_can_be_trained_on(tmp_path: Path) -> None:
+    rows = list(Trainer(replace(TINY, steps=2, sizes=((64, 48),), enlarged_share=0.5), tmp_path / "e", CPU).train())
+    assert all(np.isfinite(losses(rows)))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    """torchrun with two processes, as on two GPUs: one set of weights, and more than one process on its card."""
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        "steps = 2\nworlds = 5\nsizes = [[64, 48]]\nworld_views = 5\nbatch = 1\nviews = 4\nneighbours = 2\nrays = 32\n"
+        "log_every = 1\ncheckpoint_every = 2\nvalidation_worlds = 0\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "app.train"]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [*command, "--config", str(config), "--out", str(tmp_path / "out")], cwd=root, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert read_card(tmp_path / "out" / "general.safetensors")["runs"][-1]["processes"] == 2
+    with (tmp_path / "out" / "losses.csv").open() as file:
+        assert [int(r["step"]) for r in csv.DictReader(file)] == [1, 2]

@@ -111,3 +111,17 @@ def test_configurations_round_trip_and_name_what_is_wrong() -> None:
         from_json(ReconstructOptions, {"quality": "best"})
     with pytest.raises(InputError, match="must be int"):
         from_json(ReconstructOptions, {"seed": "seven"})
+
+
+def test_the_engine_follows_from_photos_and_quality() -> None:
+    options = ReconstructOptions()
+    assert options.engine_for(40) == "general"
+    assert options.engine_for(41) == "hashgrid"
+    assert replace(options, quality="draft").engine_for(400) == "general"
+    assert replace(options, tune="10s").engine_for(400) == "general"
+    # Who sets the hash grid's own options means the hash grid; who names an engine gets it.
+    assert replace(options, steps=500).engine_for(10) == "hashgrid"
+    assert OPTIONS.resolved(10).engine == "hashgrid"
+    assert replace(options, engine="general").resolved(400).engine == "general"
+    with pytest.raises(InputError, match="--tune belongs to the general engine"):
+        replace(options, engine="hashgrid", tune="1m").resolved(10)
