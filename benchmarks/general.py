@@ -3,6 +3,7 @@
     python -m benchmarks.general views ../shared/scenes            PSNR of held-out views, 8 nearest sources
     python -m benchmarks.general views ../shared/scenes --tune 60  the same before and after a minute of tuning
     python -m benchmarks.general depth ../shared/scenes/objects_gt depth of the training views
+    python -m benchmarks.general mesh ../shared/scenes/dtu_scan24   12 photos 640 x 480 to a mesh: seconds, memory
     python -m benchmarks.general worlds                            held-out worlds by the engine, which enlarges small photos
     python -m benchmarks.general card                              held-out worlds and the bundled sample, into the weights' card
     python -m benchmarks.general speed                             a 640 x 480 depth map and novel view
@@ -21,7 +22,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
 
-from benchmarks.common import about_this_run, drained
+from benchmarks.common import about_this_run, drained, run_task
 from data.cameras import Cameras
 from data.files import write_json
 from data.masks import masks_mean
@@ -30,6 +31,7 @@ from data.prepare import prepare
 from data.readers import read_scene
 from data.scene import Scene
 from data.worlds.bank import Bank, make_bank
+from data.writers import write_transforms
 from recon.fields import Rays, image_rays
 from recon.frame import choose_frame, subject_box
 from recon.general.batches import make_batch
@@ -40,6 +42,7 @@ from recon.general.validation import SEEDS, nearest_sources, sample_psnr, valida
 from recon.general.validation import psnr as picture_psnr
 from recon.general.weights import SHIPPED, read_card
 from recon.metrics import psnr, ssim
+from recon.options import Quality, ReconstructOptions, Task
 from recon.surface.depth import render_depths
 
 WIDTHS = {"llff_fern": 384, "fox": 216, "dtu_scan24": 320, "middlebury_templeSparseRing": 320}
@@ -175,6 +178,22 @@ def speed(model: GeneralModel) -> dict[str, Any]:
     return {k: round(v, 3) for k, v in out.items()}
 
 
+def twelve_photos(folder: Path, work: Path, quality: Quality) -> dict[str, Any]:
+    """Seconds and memory from 12 posed photos with a longest side of 640 pixels to mesh.glb, this process's start excluded."""
+    scene = read_scene(folder, work / "input")
+    chosen = scene.select(list(np.linspace(0, len(scene) - 1, 12).round().astype(int)))
+    write_transforms(work / "photos", drained(prepare(chosen, work / "photos", 640)))
+    task = Task(work / "photos", work / "out", ReconstructOptions(engine="general", quality=quality, turntable=False), overwrite=True)
+    report = run_task(task)
+    keys = ("seconds", "peak_memory_mb", "peak_gpu_memory_mb", "mesh")
+    return {"quality": quality, "size": [int(v) for v in report_size(work / "photos")], **{k: report[k] for k in keys}}
+
+
+def report_size(folder: Path) -> tuple[int, int]:
+    """Width and height of the first photo of a prepared set."""
+    return Image.open(sorted((folder / "images").iterdir())[0]).size
+
+
 def held_out_worlds(model: GeneralModel, bank: Bank, count: int = 24) -> dict[str, Any]:
     """One view of each held-out world from its eight nearest others, in ranges as wide as in training's validation."""
     rows = []
@@ -211,7 +230,7 @@ def card(model: GeneralModel, path: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("views", "depth", "worlds", "card", "speed"))
+    parser.add_argument("what", choices=("views", "depth", "mesh", "worlds", "card", "speed"))
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -227,6 +246,8 @@ def main() -> None:
     rows: dict[str, Any] = {}
     if arguments.what == "speed":
         rows = speed(model)
+    elif arguments.what == "mesh":
+        rows = {q: twelve_photos(arguments.folder, arguments.work / f"twelve.{q}", q) for q in ("draft", "standard")}
     elif arguments.what == "worlds":
         rows = held_out_worlds(model, make_bank(SEEDS, 256, 192, 12, model.device), arguments.limit if arguments.limit < 99 else 24)
     elif arguments.what == "card":
