@@ -15,8 +15,8 @@ Device = Literal["auto", "cpu", "cuda"]
 Masks = Literal["auto", "object", "ignore", "none"]
 Engine = Literal["auto", "hashgrid", "general"]
 Tune = Literal["none", "10s", "1m", "5m"]
-FEW_ENOUGH = 40
-"""Photos up to which `auto` takes the general engine at every quality (see "Which engine" in benchmarks/RESULTS.md)."""
+FEW_ENOUGH = 8
+"""Photos up to which `auto` takes the general engine at every quality: too few to train on (see "Which engine" in benchmarks/RESULTS.md)."""
 TUNE_SECONDS = {"10s": 10.0, "1m": 60.0, "5m": 300.0}
 
 
@@ -26,7 +26,7 @@ class ReconstructOptions:
 
     engine: Engine = "auto"
     """How the scene is represented. hashgrid: trained on the photos; general: a trained model looks at them, no training;
-    auto: general for drafts, for up to 40 photos and when tuned, else hashgrid."""
+    auto: general for drafts, for up to 8 photos and when tuned, else hashgrid."""
     tune: Tune = "none"
     """General engine: how long the model is tuned on the scene's photos before it is asked for pictures and depth."""
     quality: Quality = "standard"

@@ -12,7 +12,7 @@ from app.config import from_json, to_json, write_run_file
 from app.report import write_html
 from data.errors import InputError
 from recon.hashgrid.options import FieldOptions, HashGridOptions, TrainOptions
-from recon.options import ReconstructOptions, Task
+from recon.options import FEW_ENOUGH, ReconstructOptions, Task
 from recon.pipeline import overall, reconstruct
 from recon.surface.options import SurfaceOptions
 from tests.conftest import drain, write_sphere_scene
@@ -115,8 +115,8 @@ def test_configurations_round_trip_and_name_what_is_wrong() -> None:
 
 def test_the_engine_follows_from_photos_and_quality() -> None:
     options = ReconstructOptions()
-    assert options.engine_for(40) == "general"
-    assert options.engine_for(41) == "hashgrid"
+    assert options.engine_for(FEW_ENOUGH) == "general"
+    assert options.engine_for(FEW_ENOUGH + 1) == "hashgrid"
     assert replace(options, quality="draft").engine_for(400) == "general"
     assert replace(options, tune="10s").engine_for(400) == "general"
     # Who sets the hash grid's own options means the hash grid; who names an engine gets it.
