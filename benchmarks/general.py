@@ -182,16 +182,12 @@ def twelve_photos(folder: Path, work: Path, quality: Quality) -> dict[str, Any]:
     """Seconds and memory from 12 posed photos with a longest side of 640 pixels to mesh.glb, this process's start excluded."""
     scene = read_scene(folder, work / "input")
     chosen = scene.select(list(np.linspace(0, len(scene) - 1, 12).round().astype(int)))
-    write_transforms(work / "photos", drained(prepare(chosen, work / "photos", 640)))
+    prepared = drained(prepare(chosen, work / "photos", 640))
+    write_transforms(work / "photos", prepared)
     task = Task(work / "photos", work / "out", ReconstructOptions(engine="general", quality=quality, turntable=False), overwrite=True)
     report = run_task(task)
     keys = ("seconds", "peak_memory_mb", "peak_gpu_memory_mb", "mesh")
-    return {"quality": quality, "size": [int(v) for v in report_size(work / "photos")], **{k: report[k] for k in keys}}
-
-
-def report_size(folder: Path) -> tuple[int, int]:
-    """Width and height of the first photo of a prepared set."""
-    return Image.open(sorted((folder / "images").iterdir())[0]).size
+    return {"quality": quality, "size": [int(v) for v in prepared.posed().sizes[0]], **{k: report[k] for k in keys}}
 
 
 def held_out_worlds(model: GeneralModel, bank: Bank, count: int = 24) -> dict[str, Any]:
