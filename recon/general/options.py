@@ -75,8 +75,9 @@ class TrainOptions:
     """How many are replaced."""
     batch: int = 6
     """Worlds a step and process."""
-    enlarged_share: float = 0.0
-    """Share of the steps that see their photos enlarged twofold, as the engine enlarges small ones, and half as many worlds."""
+    enlargements: tuple[int, ...] = (1,)
+    """The steps take turns with these factors by which photos are enlarged before the model looks, as the engine enlarges small
+    ones; a step at factor f sees a batch divided by f, and f times the rays of each target."""
     views: int = 8
     """Source views of each target; 3 to this many are used."""
     neighbours: int = 4

@@ -69,6 +69,8 @@ class Trainer:
         self.options, self.out, self.device, self.rank, self.processes = options, out, device, rank, processes
         if options.batch < 1 or options.views < 3 or options.world_views <= options.views:
             raise InputError("Training needs batch >= 1, views >= 3 and world_views > views. Correct the configuration.")
+        if not options.enlargements or min(options.enlargements) < 1:
+            raise InputError("`enlargements` are whole factors of at least 1. Correct the configuration.")
         if any(side % 16 for size in options.sizes for side in size):
             raise InputError("Picture sizes for training must be multiples of 16. Correct `sizes`.")
         out.mkdir(parents=True, exist_ok=True)
@@ -88,7 +90,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=device.type == "cuda"
         )
-        self.step, self.elapsed = 0, 0.0
+        self.step, self.elapsed, self.clock = 0, 0.0, 0.0
         self.rows: list[dict[str, float]] = []
         self.scores: list[dict[str, float]] = []
         self.generator = torch.Generator(device).manual_seed(options.seed * 1000 + rank)
@@ -129,7 +131,7 @@ class Trainer:
                 self.rows.append(row)
                 sums, since = {}, 0
                 yield row
-            self.elapsed = time.perf_counter() - started
+            self._tick(started)
             if self.step % self.options.checkpoint_every == 0 and self.rank == 0:
                 self.save()
             if self.options.validation_worlds and self.step % self.options.validate_every == 0 and self.rank == 0:
@@ -143,15 +145,22 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the schedule that is done."""
-        if self.options.minutes is not None:
-            done = torch.tensor(self.elapsed / (60 * self.options.minutes), device=self.device)
-            if self.processes > 1:  # all must stop at the same step
-                dist.broadcast(done, 0)
-            return float(done)
-        return self.step / self.options.steps
+        if self.options.minutes is None:
+            return self.step / self.options.steps
+        return self.clock / (60 * self.options.minutes)
+
+    def _tick(self, started: float) -> None:
+        """Tell the time; all processes go by the first one's clock, so that they stop at the same step."""
+        self.elapsed = time.perf_counter() - started
+        if self.processes == 1:
+            self.clock = self.elapsed
+        elif self.step % 20 == 0:  # not at every step: an answer from the GPU waits for all its work
+            clock = torch.tensor(self.elapsed, device=self.device, dtype=torch.float64)
+            dist.broadcast(clock, 0)
+            self.clock = float(clock)
 
     def _rate(self) -> float:
-        o, p = self.options, min(self.elapsed / (60 * self.options.minutes) if self.options.minutes else self.step / self.options.steps, 1.0)
+        o, p = self.options, min(self.progress, 1.0)
         if p < o.warm_up:
             return o.learning_rate * max(p / o.warm_up, 1e-3)
         return o.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (p - o.warm_up) / (1 - o.warm_up))))
@@ -161,11 +170,11 @@ class Trainer:
         # The jitter of the samples belongs to the step, so that a resumed run draws what the whole run would have drawn.
         torch.manual_seed((o.seed * 4096 + self.rank) * 10_000_019 + self.step)
         bank = self.banks[self.step % len(self.banks)]
-        # Spread evenly over the steps, and the same in all processes.
-        enlarge = math.floor((self.step + 1) * o.enlarged_share) > math.floor(self.step * o.enlarged_share)
-        batch = make_batch(bank, max(o.batch // 2, 1) if enlarge else o.batch, o.views, o.rays, o.neighbours, o.flaws, self.generator)
-        if enlarge:
-            batch = enlarged(batch, 2)
+        # Banks take turns within one factor, so that every picture size meets every factor; the same in all processes.
+        factor = o.enlargements[self.step // len(self.banks) % len(o.enlargements)]
+        batch = make_batch(bank, max(o.batch // factor, 1), o.views, factor * o.rays, o.neighbours, o.flaws, self.generator)
+        if factor > 1:
+            batch = enlarged(batch, factor)
         total, terms = self.objective(batch, bank)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -269,8 +278,12 @@ class Trainer:
             for key in ("exp_avg", "exp_avg_sq"):
                 state[key] = torch.empty_like(parameters[number], requires_grad=False).copy_(state[key])
         self.optimizer.load_state_dict({"state": states, "param_groups": self.optimizer.state_dict()["param_groups"]})
-        self.generator.set_state(tensors["generator"])
         self.step, self.elapsed, self.rows, self.scores = meta["step"], meta["elapsed"], meta["rows"], meta["scores"]
+        self.clock = self.elapsed
+        if self.rank == 0:
+            self.generator.set_state(tensors["generator"])
+        else:  # the checkpoint is the first process's; the others go on with numbers that no process has drawn
+            self.generator.manual_seed((self.options.seed * 1000 + self.rank) * 1_000_003 + self.step)
 
 
 def distributed() -> tuple[int, int, torch.device]:

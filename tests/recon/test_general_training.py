@@ -89,7 +89,7 @@ def test_enlarged_photos_show_the_same_points() -> None:
 
 @pytest.mark.slow
 def test_enlarged_photos_can_be_trained_on(tmp_path: Path) -> None:
-    rows = list(Trainer(replace(TINY, steps=2, sizes=((64, 48),), enlarged_share=0.5), tmp_path / "e", CPU).train())
+    rows = list(Trainer(replace(TINY, steps=2, sizes=((64, 48),), enlargements=(1, 2)), tmp_path / "e", CPU).train())
     assert all(np.isfinite(losses(rows)))
 
 
