@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kernels.pooling import pooled
 from recon.general.geometry import masked_softmax
 from recon.general.options import ModelOptions
 from recon.general.sources import CUES
@@ -32,10 +33,7 @@ class Blending(nn.Module):
         """
         own = tokens[..., self.skip :]
         features = own[..., : self.features]
-        w = trust[..., None].to(features.dtype)
-        mean = (w * features).sum(2)
-        off = features - mean[:, :, None]
-        variance = (w * off * off).sum(2)
+        mean, variance = pooled(features, trust).chunk(2, dim=-1)
         # The first layer takes (features, features - mean, variance, cues). What all views share is multiplied once.
         enter = self.net[0]
         assert isinstance(enter, nn.Linear)

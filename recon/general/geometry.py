@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kernels.pooling import pooled
 from kernels.sightings.sighted import CoarseWeights
 from recon.general.layers import LayerNorm
 from recon.general.options import ModelOptions
@@ -96,12 +97,12 @@ class Geometry(nn.Module):
         """
         padding = tokens.shape[-1] - self.enter.in_features
         x = F.gelu(F.linear(tokens, F.pad(self.enter.weight, (0, padding)), self.enter.bias))
-        first = _pooled(x, masked_softmax(self.score1(x)[..., 0], seen))
+        first = pooled(x, masked_softmax(self.score1(x)[..., 0], seen))
         x = x + F.gelu(self.update(x) + self.told(first)[:, :, None])
         trust = masked_softmax(self.score2(x)[..., 0], seen)
         base = (trust * distance).sum(-1)
         some = torch.stack([seen.float().mean(-1), base], dim=-1).to(x.dtype)
-        y = self.token(torch.cat([first, _pooled(x, trust), some], dim=-1))
+        y = self.token(torch.cat([first, pooled(x, trust), some], dim=-1))
         angle = position[..., None] * torch.tensor([1.0, 4.0, 16.0, 64.0], device=x.device)
         y = y + self.position(torch.cat([angle.sin(), angle.cos()], dim=-1).to(x.dtype))
         for layer in self.layers:
@@ -112,11 +113,3 @@ class Geometry(nn.Module):
 def masked_softmax(scores: Float[Tensor, "*n v"], seen: Bool[Tensor, "*n v"]) -> Float[Tensor, "*n v"]:
     """Softmax over the views that see the sample; over all of them where none does."""
     return torch.softmax(scores.float() - 1e4 * (~seen).float(), dim=-1)
-
-
-def _pooled(x: Float[Tensor, "n s v d"], weights: Float[Tensor, "n s v"]) -> Float[Tensor, "n s 2*d"]:
-    """Weighted mean and variance over the views."""
-    w = weights[..., None].to(x.dtype)
-    mean = (w * x).sum(2)
-    off = x - mean[:, :, None]
-    return torch.cat([mean, (w * off * off).sum(2)], dim=-1)
