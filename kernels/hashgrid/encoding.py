@@ -9,12 +9,13 @@ from torch import Tensor
 from kernels.hashgrid.layout import HashGridLayout
 from kernels.hashgrid.reference import encode_reference
 
-Backend = Literal["auto", "reference", "cpu"]
+Backend = Literal["auto", "reference", "cpu", "cuda"]
 
 
 def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
     """Backends that can run on ``device``, the fastest first."""
-    return ("cpu", "reference") if torch.device(device).type == "cpu" else ("reference",)
+    kind = torch.device(device).type
+    return (kind, "reference") if kind in ("cpu", "cuda") else ("reference",)
 
 
 def encode(
@@ -26,7 +27,8 @@ def encode(
 ) -> Float[Tensor, "points encoded"]:
     """Encode points of the unit cube (others are clamped to it) to ``[points, levels * features]``.
 
-    Differentiable in ``table`` and ``points``; the ``cpu`` backend once, ``reference`` any number of times.
+    Differentiable in ``table`` and ``points``; the ``cpu`` backend once, ``reference`` any number of times. The ``cuda`` backend
+    (Triton) knows the table's gradient alone: ``auto`` takes the reference where points want theirs.
 
     Args:
         grad_buffer: the ``cpu`` backend adds the table's gradient here instead of returning a new array, so that a
@@ -39,11 +41,18 @@ def encode(
         raise ValueError(f"The table has shape {tuple(table.shape)}; this layout needs {(layout.entries, layout.features)}.")
     usable = available_backends(table.device)
     if backend == "auto":
-        backend = usable[0] if table.dtype == torch.float32 else "reference"  # type: ignore[assignment]
+        fast = table.dtype == torch.float32 and not (table.is_cuda and (points.requires_grad or layout.features not in (1, 2, 4, 8)))
+        backend = usable[0] if fast else "reference"  # type: ignore[assignment]
     if backend not in usable:
         raise ValueError(f"Backend '{backend}' cannot run on {table.device}; choose one of {', '.join(usable)}.")
     if backend == "cpu":
         return _EncodeCpu.apply(points, table, layout, grad_buffer)  # type: ignore[no-any-return]
+    if backend == "cuda":
+        from kernels.hashgrid.cuda import EncodeCuda
+
+        if points.requires_grad and torch.is_grad_enabled():
+            raise ValueError("The 'cuda' backend has no gradient of the points; choose 'reference'.")
+        return EncodeCuda.apply(points, table, layout)  # type: ignore[no-any-return]
     return encode_reference(points, table, layout)
 
 

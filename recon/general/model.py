@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kernels.sightings import sighted
 from recon.general.blending import Blending
+from recon.general.detail import Detail
 from recon.general.encoder import Encoder
 from recon.general.geometry import CoarseGeometry, Geometry
 from recon.general.marching import crossings, resample, surface_weights, to_distance
@@ -53,6 +54,8 @@ class GeneralNetwork(nn.Module):
         self.coarse = CoarseGeometry()
         self.geometry = Geometry(options)
         self.blending = Blending(options)
+        self.detail: Detail | None = None
+        """Corrections for one scene, if the network was tuned on it."""
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
         """Feature maps at 1/8, 1/4 and 1/2."""
@@ -116,11 +119,16 @@ class GeneralNetwork(nn.Module):
         points = origins[:, :, None] + directions[:, :, None] * to_distance(fine, near_, far_).view(b, r, -1, 1)
         view = self._shown(sources, points, origins)
         signed, trust = self.geometry(view.tokens, view.seen, view.distance, fine)
+        if self.detail is not None:
+            corrections = self.detail.features(points.flatten(0, 1))
+            signed = signed + corrections[..., 0]
         weights = surface_weights(signed, self.geometry.log_sharpness.exp())
         where, fraction = crossings(signed, fine)
         if color:
             blend = self.blending(view.tokens, view.seen, trust)
             colors = (blend[..., None] * view.photo.float()).sum(2)
+            if self.detail is not None:
+                colors = self.detail.corrected(corrections, directions.flatten(0, 1), colors)
             f = fraction.detach()[..., None]
             at = torch.cat([colors[:, :-1] * (1 - f) + colors[:, 1:] * f, colors[:, -1:]], dim=1)
             rgb = (weights[..., None] * at).sum(1)
@@ -165,6 +173,8 @@ class GeneralNetwork(nn.Module):
         along = origins[None, :, None] + (ray / distance)[None, :, None] * t[None, :, :, None]
         view = self._shown(sources, along, origins[None])
         signed, _ = self.geometry(view.tokens, view.seen, view.distance, samples)
+        if self.detail is not None:
+            signed = signed + self.detail.features(along[0])[..., 0]
         return (signed * view.unit)[:, half]
 
     def _fused(self, sources: Sources, points: Tensor) -> bool:

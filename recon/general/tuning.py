@@ -19,6 +19,7 @@ from data.errors import InputError
 from data.progress import Progress
 from data.scene import Scene
 from recon.fields import Rays, pixel_rays
+from recon.general.detail import Detail
 from recon.general.engine import GeneralField
 from recon.general.photos import photo_tensor
 from recon.general.sources import Sources, slopes
@@ -33,11 +34,13 @@ class TuneOptions:
 
     seconds: float = 60.0
     rays: int | None = None
-    """Rays a step; by device if not given: 384 on a CPU, 4096 on a GPU."""
+    """Rays a step; by device if not given: 384 on a CPU, 16384 on a GPU, which would only wait for its orders with fewer."""
     network_rate: float = 4e-4
     """Learning rate of the networks."""
     depth_rate: float = 1e-3
     """Learning rate of the source views' logarithmic depth."""
+    grid_rate: float = 1e-2
+    """Learning rate of the hash grid of corrections; its networks learn at a fifth of it."""
     calm: float = 0.02
     """Weight that keeps depth corrections small and smooth."""
     seed: int = 0
@@ -75,16 +78,20 @@ class Tuner:
         # Depth is corrected by a factor: exp(change).
         self.change = torch.zeros_like(field.sources.surface[..., 0]).requires_grad_()
         self.untouched = field.sources
-        modules = (self.network.coarse, self.network.geometry, self.network.blending)
-        parameters = [p for m in modules for p in m.parameters()]
-        self.optimizer = torch.optim.Adam([
-            {"params": parameters, "lr": options.network_rate, "base": options.network_rate},
-            {"params": [self.change], "lr": options.depth_rate, "base": options.depth_rate},
-        ], betas=(0.9, 0.98))  # fmt: skip
         for p in self.network.parameters():
             p.requires_grad_(False)
-        for p in parameters:
-            p.requires_grad_(True)
+        modules = (self.network.coarse, self.network.geometry, self.network.blending)
+        parameters = [p.requires_grad_(True) for m in modules for p in m.parameters()]
+        torch.manual_seed(options.seed)
+        if self.network.detail is None:
+            self.network.detail = Detail.around(field._points(), _pixel(field))
+        detail = self.network.detail
+        small = [p.requires_grad_(True) for m in (detail.shape, detail.color) for p in m.parameters()]
+        rates = (
+            (parameters, options.network_rate), ([self.change], options.depth_rate), ([detail.table.requires_grad_(True)], options.grid_rate),
+            (small, 0.2 * options.grid_rate),
+        )  # fmt: skip
+        self.optimizer = torch.optim.Adam([{"params": p, "lr": rate, "base": rate} for p, rate in rates], betas=(0.9, 0.98), eps=1e-12)
 
     def tune(self) -> Iterator[Progress]:
         """Train until the time is over; the iterator's last message states the gain, `result` holds it."""
@@ -135,7 +142,7 @@ class Tuner:
         return replace(self.untouched, surface=surface)
 
     def _step(self) -> float:
-        count = self.options.rays or (4096 if self.device.type == "cuda" else 384)
+        count = self.options.rays or (16384 if self.device.type == "cuda" else 384)
         view = self.trained[int(torch.randint(len(self.trained), (1,), generator=self.generator))]
         rays, truth = self.views.sample(view, count, self.generator)
         self.field.sources = self._sources()
@@ -171,6 +178,12 @@ class Tuner:
         return float(-10 * torch.log10(torch.stack(errors)).mean())
 
 
+def _pixel(field: GeneralField) -> float:
+    """Typical size of a photo's pixel on the surfaces it shows, internal units."""
+    surface, k = field.sources.surface[0, :, ::8, ::8, 0].detach(), field.sources.intrinsics[0]
+    return float((1 / (surface.clamp(min=1e-9) * k[:, 0, 0, None, None])).median())
+
+
 class _Views:
     """Photos to be rendered, with rays through random pixels of them."""
 
@@ -202,7 +215,9 @@ def save_tuning(field: GeneralField, folder: Path) -> None:
     """Write `tuned.safetensors`: the networks along the ray, and each view's depth."""
     from safetensors.torch import save_file
 
-    tensors = {f"network.{k}": v for k, v in field.model.network.state_dict().items() if k.split(".")[0] in {"coarse", "geometry", "blending"}}
+    tensors = {f"network.{k}": v for k, v in field.model.network.state_dict().items() if k.split(".")[0] in {"coarse", "geometry", "blending", "detail"}}
+    if "network.detail.table" in tensors:  # half of the file's size, and more digits than it needs
+        tensors["network.detail.table"] = tensors["network.detail.table"].half()
     tensors["inverse_depth"] = field.sources.surface[..., 0]
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".tuned.safetensors.part"
@@ -222,7 +237,11 @@ def load_tuning(field: GeneralField, folder: Path) -> None:
         tensors = load_file(folder / "tuned.safetensors")
         inverse = tensors.pop("inverse_depth").to(field.model.device)
         field.make_own()
-        field.model.network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items()}, strict=False)
+        network = field.model.network
+        weights = {k.removeprefix("network."): v for k, v in tensors.items()}
+        corrections = {k.removeprefix("detail."): v for k, v in weights.items() if k.startswith("detail.")}
+        network.detail = Detail.stored(corrections).to(field.model.device).requires_grad_(False) if corrections else None
+        network.load_state_dict({k: v for k, v in weights.items()}, strict=False)
         surface = torch.cat([slopes(inverse), field.sources.surface[..., 3:]], dim=-1)
     except Exception as error:  # safetensors has an exception of its own for damaged files
         raise InputError(f"The tuning in '{folder}' does not fit ({str(error).splitlines()[0]}). Reconstruct it again.") from None

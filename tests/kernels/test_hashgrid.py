@@ -28,6 +28,27 @@ def test_values_and_gradients_equal_the_twin(layout: HashGridLayout) -> None:
         torch.testing.assert_close(fast, plain, rtol=1e-4, atol=2e-4)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("layout", [x for x in LAYOUTS if x.features != 3], ids=str)
+def test_cuda_equals_the_twin(layout: HashGridLayout) -> None:
+    """Also outside the cube, at its corners, and without any point."""
+    torch.manual_seed(0)
+    points = torch.rand(777, 3, device="cuda") * 1.2 - 0.1
+    points[:8] = torch.tensor([[i & 1, i >> 1 & 1, i >> 2] for i in range(8)], device="cuda").float()
+    table = torch.randn(layout.entries, layout.features, device="cuda").requires_grad_()
+    direction = torch.randn(777, layout.output_features, device="cuda")
+    results = []
+    for backend in ("cuda", "reference"):
+        out = encode(points, table, layout, backend)
+        results.append((out.detach(), torch.autograd.grad((out * direction).sum(), table)[0]))
+    for fast, plain in zip(*results, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-4, atol=2e-4)
+    assert encode(points[:0], table, layout, "cuda").shape == (0, layout.output_features)
+    with pytest.raises(ValueError, match="no gradient of the points"):
+        encode(points.requires_grad_(), table, layout, "cuda")
+    assert encode(points, table, layout).requires_grad  # auto takes the twin
+
+
 def test_the_twins_gradient_is_the_true_one() -> None:
     layout = HashGridLayout(levels=2, features=2, log2_table_size=6, base_resolution=2, finest_resolution=5)
     table = torch.randn(layout.entries, 2, dtype=torch.float64, requires_grad=True)

@@ -16,6 +16,7 @@ from data.readers.nerfstudio import read as read_transforms
 from recon.engines import load_field
 from recon.evaluation import render_view
 from recon.fields import Rays, image_rays
+from recon.general.detail import Detail
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.marching import crossings, resample, surface_weights, to_coordinate, to_distance
 from recon.general.photos import photo_tensor
@@ -273,6 +274,27 @@ def test_tuning_helps_and_comes_back_from_disk(reconstructed) -> None:
         image = render_view(field, scene, 0, field.near)
     truth = scene.image(0).astype(np.float32) / 255
     assert psnr(image, truth) == pytest.approx(report["quality"]["held_out"][0]["psnr"], abs=0.05)
+
+
+@torch.no_grad()
+def test_untrained_details_change_nothing_and_trained_ones_survive_storage(model, scene) -> None:
+    """The hash grid of tuning starts as nothing; once it says something, colours and distances follow, from a copy too."""
+    images, cameras, ranges = scene
+    field = model.condition(images[1:], cameras.select([1, 2, 3, 4]), ranges[1:])
+    rays = some_rays(cameras, 0)
+    before, points = field.render(rays), torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 0.3
+    signed = field.sdf(points)
+    field.make_own()
+    detail = field.model.network.detail = Detail.around(field._points(), 0.01)
+    assert torch.equal(field.render(rays).rgb, before.rgb)
+    assert torch.equal(field.sdf(points), signed)
+    detail.shape[-1].bias[0] += 0.5
+    detail.color[-1].bias += 0.1
+    moved = field.render(rays)
+    assert (moved.rgb - before.rgb).mean() > 0.05
+    assert (field.sdf(points) > signed).all()
+    field.model.network.detail = Detail.stored(detail.state_dict())
+    assert torch.equal(field.render(rays).rgb, moved.rgb)
 
 
 def test_tuning_needs_a_third_photo(model, scene) -> None:
