@@ -32,7 +32,7 @@ def main() -> None:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    make_bank(range(2), 32, 16, 4, arguments.device)  # compiles
+    make_bank(range(8), 32, 16, 4, arguments.device)  # compiles
     start = clock()
     bank = make_bank(range(arguments.worlds), width, height, 12, arguments.device)
     built = clock()
