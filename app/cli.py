@@ -299,7 +299,10 @@ def run_job(kind: str, arguments: dict[str, Any], as_json: bool) -> dict[str, An
 
 def entry() -> None:
     """The installed command."""
+    from data.allocator import keep_freed_memory
+
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     sys.exit(main())
 
 

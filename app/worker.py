@@ -14,8 +14,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def main(path: Path) -> int:
     from app.kinds import KINDS
+    from data.allocator import keep_freed_memory
     from data.errors import Cancelled, InputError, OutputError
 
+    keep_freed_memory()
     request = json.loads(path.read_text())
     stop = [False]
     signal.signal(signal.SIGTERM, lambda *_: stop.__setitem__(0, True))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from data.allocator import keep_freed_memory
 from recon.options import Task
 from recon.pipeline import reconstruct
 
@@ -48,5 +49,6 @@ def drained(generator: Generator[Any, None, T]) -> T:
 
 
 def run_task(task: Task) -> dict[str, Any]:
-    """Run a reconstruction to its end and return the report."""
+    """Run a reconstruction to its end, as a job's process does, and return the report."""
+    keep_freed_memory()
     return drained(reconstruct(task))

@@ -23,6 +23,7 @@ from numpy import ndarray
 from PIL import Image
 
 from benchmarks.common import about_this_run, drained, run_task
+from data.allocator import keep_freed_memory
 from data.cameras import Cameras
 from data.files import write_json
 from data.masks import masks_mean
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--work", type=Path, default=Path("/tmp/lumigraph-general"))
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     model = GeneralModel.from_pretrained(arguments.weights, arguments.device, ConditionOptions(side=arguments.side))
     rows: dict[str, Any] = {}
     if arguments.what == "speed":

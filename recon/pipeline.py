@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from data.allocator import release_freed_memory
 from data.errors import InputError, OutputError
 from data.files import write_json
 from data.images import save_image
@@ -182,6 +183,7 @@ class _Run:
             return (yield from work)
         finally:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 3)
+            release_freed_memory()
 
     def timed(self, name: str, work: Iterator[T]) -> T:
         started = time.perf_counter()
