@@ -15,6 +15,8 @@ from kernels.sampling import unit_coordinates
 
 HANDED = 15
 """Numbers that the distance network hands to the colour network."""
+SAME_SIDE = 0.004
+"""Angle cue (`sources.ANGLE`) below which colours are hardly corrected: two and a half degrees."""
 
 
 class Detail(nn.Module):
@@ -35,7 +37,7 @@ class Detail(nn.Module):
         self.layout = layout
         self.table = nn.Parameter(torch.empty(layout.entries, layout.features).uniform_(-1e-4, 1e-4))
         self.shape = nn.Sequential(nn.Linear(layout.output_features, width), nn.ReLU(), nn.Linear(width, 1 + HANDED))
-        self.color = nn.Sequential(nn.Linear(HANDED + 6, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
+        self.color = nn.Sequential(nn.Linear(HANDED + 8, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
         for network in (self.shape, self.color):
             last = network[-1]
             assert isinstance(last, nn.Linear)
@@ -71,8 +73,21 @@ class Detail(nn.Module):
         return self.shape(encoded).float().view(*points.shape[:-1], 1 + HANDED)  # type: ignore[no-any-return]
 
     def corrected(
-        self, features: Float[Tensor, "n s 16"], directions: Float[Tensor, "n 3"], colors: Float[Tensor, "n s 3"]
-    ) -> Float[Tensor, "n s 3"]:
-        """Colours of samples, given those that blending found."""
+        self, features: Float[Tensor, "n s 16"], directions: Float[Tensor, "n 3"], photos: Float[Tensor, "n s v 3"], blend: Float[Tensor, "n s v"],
+        angles: Float[Tensor, "n s v"],
+    ) -> Float[Tensor, "n s 3"]:  # fmt: skip
+        """Colours of samples: what blending found, corrected; hardly where a photo looks from the same side.
+
+        Args:
+            photos: colours that the views show at the samples.
+            blend: their weights.
+            angles: how far each view's ray turns from the sample's, 0 for the same direction.
+        """
+        colors = (blend[..., None] * photos).sum(2)
+        off = (photos - colors[:, :, None]).square().sum(-1)
+        angle = (blend * angles).sum(2)
+        doubt = torch.stack([((blend * off).sum(2) + 1e-6).sqrt(), angle], dim=-1)
         toward = directions[:, None].expand(*features.shape[:2], 3)
-        return colors + self.color(torch.cat([features[..., 1:], toward, colors], dim=-1)).float()  # type: ignore[no-any-return]
+        change = self.color(torch.cat([features[..., 1:], toward, colors, doubt], dim=-1)).float()
+        # A photo from the same side knows better than any correction.
+        return colors + change * (1 - torch.exp(-angle / SAME_SIDE))[..., None]  # type: ignore[no-any-return]

@@ -214,6 +214,7 @@ class GeneralField:
     def render(self, rays: Rays, color: bool = True) -> RenderedRays:
         """Colour, depth and opacity along rays, in pieces that fit the memory."""
         parts, order = [], []
+        rays = rays.to(self.model.device)
         for index, views in self._groups(rays):
             near, far = self._range(rays[index])
             for piece in _pieces(index, near, far, self._chunk(len(views))):

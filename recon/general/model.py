@@ -13,7 +13,7 @@ from recon.general.encoder import Encoder
 from recon.general.geometry import CoarseGeometry, Geometry
 from recon.general.marching import crossings, resample, surface_weights, to_distance
 from recon.general.options import ModelOptions
-from recon.general.sources import Shown, Sources, look, shown, surface_map
+from recon.general.sources import ANGLE, Shown, Sources, look, shown, surface_map
 from recon.general.volume import Cascade, DepthLevel, plane_homographies
 
 
@@ -126,9 +126,11 @@ class GeneralNetwork(nn.Module):
         where, fraction = crossings(signed, fine)
         if color:
             blend = self.blending(view.tokens, view.seen, trust)
-            colors = (blend[..., None] * view.photo.float()).sum(2)
-            if self.detail is not None:
-                colors = self.detail.corrected(corrections, directions.flatten(0, 1), colors)
+            if self.detail is None:
+                colors = (blend[..., None] * view.photo.float()).sum(2)
+            else:
+                angles = view.tokens[..., sum(o.features[1:]) + 3 + ANGLE].float()
+                colors = self.detail.corrected(corrections, directions.flatten(0, 1), view.photo.float(), blend, angles)
             f = fraction.detach()[..., None]
             at = torch.cat([colors[:, :-1] * (1 - f) + colors[:, 1:] * f, colors[:, -1:]], dim=1)
             rgb = (weights[..., None] * at).sum(1)

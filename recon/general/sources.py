@@ -68,6 +68,8 @@ class Shown:
 
 
 CUES = 10
+ANGLE = 6
+"""Place of the viewing angle among the cues: four times one minus its cosine."""
 
 
 def surface_map(levels: list[DepthLevel], views: int) -> Float[Tensor, "b v h w 6"]:

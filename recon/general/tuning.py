@@ -41,6 +41,11 @@ class TuneOptions:
     """Learning rate of the source views' logarithmic depth."""
     grid_rate: float = 1e-2
     """Learning rate of the hash grid of corrections; its networks learn at a fifth of it."""
+    own_share: float = 0.25
+    """Share of the steps in which a photo may be blended from itself: else tuning would forget to trust a photo that was taken
+    from nearly the same place, which leaving photos out never shows."""
+    on_subject: float = 0.75
+    """Share of the rays that fall on the subject, where masks cut it out."""
     calm: float = 0.02
     """Weight that keeps depth corrections small and smooth."""
     seed: int = 0
@@ -125,7 +130,8 @@ class Tuner:
         """PSNR of photos that are never trained on: what is kept is what was best for them, at worst the field as it came."""
         self.field.sources = self._sources()
         fixed = torch.Generator().manual_seed(2)
-        return self._judged([(v, *self.views.sample(v, 512, fixed)) for v in self.checks], left_out=True)
+        count = 2048 if self.device.type == "cuda" else 512
+        return self._judged([(v, *self.views.sample(v, count, fixed)) for v in self.checks], left_out=True)
 
     def _snapshot(self) -> list[Tensor]:
         return [p.detach().clone() for group in self.optimizer.param_groups for p in group["params"]]
@@ -144,9 +150,10 @@ class Tuner:
     def _step(self) -> float:
         count = self.options.rays or (16384 if self.device.type == "cuda" else 384)
         view = self.trained[int(torch.randint(len(self.trained), (1,), generator=self.generator))]
-        rays, truth = self.views.sample(view, count, self.generator)
+        rays, truth = self.views.sample(view, count, self.generator, self.options.on_subject)
         self.field.sources = self._sources()
-        rgb = self._rendered(self.views, view, rays, leave_out=view)
+        own = float(torch.rand((), generator=self.generator)) < self.options.own_share
+        rgb = self._rendered(self.views, view, rays, leave_out=None if own else view)
         color = ((rgb - truth).square() + 1e-4).sqrt().mean()
         c = self.change
         rough = c.square().mean() + (c[..., 1:, :] - c[..., :-1, :]).abs().mean() + (c[..., 1:] - c[..., :-1]).abs().mean()
@@ -171,11 +178,11 @@ class Tuner:
 
     @torch.no_grad()
     def _judged(self, rays: list[tuple[int, Rays, Tensor]], left_out: bool = False) -> float:
-        """PSNR of fixed rays: of the judged views, or of the tuned photos, each rendered from the others."""
+        """Mean PSNR of views by fixed rays: of the judged views, or of the tuned photos, each rendered from the others."""
         own = left_out or not self.held_out
         views = self.views if own else self.judged
         errors = [(self._rendered(views, v, r, v if own else None).clamp(0, 1) - truth).square().mean() for v, r, truth in rays]
-        return float(-10 * torch.log10(torch.stack(errors)).mean())
+        return float(-10 * torch.log10(torch.stack(errors) + 1e-10).mean())
 
 
 def _pixel(field: GeneralField) -> float:
@@ -190,20 +197,26 @@ class _Views:
     def __init__(self, scene: Scene, device: torch.device) -> None:
         self.cameras = scene.posed()
         self.photos = [photo_tensor(scene, i) for i in range(len(scene))]
-        self.masks = [scene.mask(i) if scene.mask_meaning == "ignore" else None for i in range(len(scene))]
+        self.masks = [scene.mask(i) for i in range(len(scene))]
+        self.subject = scene.mask_meaning == "object"
         self.device = device
 
     def __len__(self) -> int:
         return len(self.photos)
 
-    def sample(self, view: int, count: int, generator: torch.Generator) -> tuple[Rays, Tensor]:
-        """Rays through random pixels that count, and their colours."""
+    def sample(self, view: int, count: int, generator: torch.Generator, on_subject: float = 1.0) -> tuple[Rays, Tensor]:
+        """Rays through random pixels that count, and their colours.
+
+        Args:
+            on_subject: share of them inside the mask, where masks cut out a subject; the others fall anywhere.
+        """
         _, h, w = self.photos[view].shape
         index = torch.randint(h * w, (count,), generator=generator)
         mask = self.masks[view]
         if mask is not None and mask.any():
             allowed = torch.from_numpy(np.flatnonzero(mask))
-            index = allowed[torch.randint(len(allowed), (count,), generator=generator)]
+            inside = round(count * on_subject) if self.subject else count
+            index[:inside] = allowed[torch.randint(len(allowed), (inside,), generator=generator)]
         pixels = torch.stack([index % w + 0.5, index // w + 0.5], dim=-1).to(self.device)
         near, far = torch.zeros(count, device=self.device), torch.full((count,), torch.inf, device=self.device)
         views = torch.zeros(count, dtype=torch.long, device=self.device)
@@ -241,7 +254,7 @@ def load_tuning(field: GeneralField, folder: Path) -> None:
         weights = {k.removeprefix("network."): v for k, v in tensors.items()}
         corrections = {k.removeprefix("detail."): v for k, v in weights.items() if k.startswith("detail.")}
         network.detail = Detail.stored(corrections).to(field.model.device).requires_grad_(False) if corrections else None
-        network.load_state_dict({k: v for k, v in weights.items()}, strict=False)
+        network.load_state_dict(weights, strict=False)
         surface = torch.cat([slopes(inverse), field.sources.surface[..., 3:]], dim=-1)
     except Exception as error:  # safetensors has an exception of its own for damaged files
         raise InputError(f"The tuning in '{folder}' does not fit ({str(error).splitlines()[0]}). Reconstruct it again.") from None
