@@ -86,18 +86,21 @@ def held_out(model: GeneralModel, name: str, scene: Scene, limit: int, pictures:
 
 
 def tuning(model: GeneralModel, name: str, scene: Scene, limit: int, seconds: float) -> dict[str, Any]:
-    """Held-out views before and after tuning on all other photos of the scene; the 8 nearest of them are blended, as before."""
+    """Held-out views before and after tuning on all other photos of the scene; the 8 nearest of them are blended, as before.
+
+    In the mask where the scene has one, and of whole pictures.
+    """
     held = list(range(0, len(scene), 8))
     train = scene.select([i for i in range(len(scene)) if i not in held])
     field = condition_scene(model, train if known_ranges(train) is not None else with_points(train))
 
-    def scores() -> list[float]:
+    def scores() -> list[tuple[float, float]]:
         rows = []
         for target in held[:limit]:
             truth = photo_tensor(scene, target).permute(1, 2, 0).numpy()
             with torch.no_grad():
                 image = field.render(image_rays(scene.posed(), target)).rgb.reshape(truth.shape).cpu().numpy()
-            rows.append(psnr(image, truth, _mask(name, scene, target, truth)))
+            rows.append((psnr(image, truth, _mask(name, scene, target, truth)), psnr(image, truth)))
         return rows
 
     before = scores()
@@ -105,8 +108,9 @@ def tuning(model: GeneralModel, name: str, scene: Scene, limit: int, seconds: fl
     for _ in tuner.tune():
         pass
     after = scores()
-    row = {"before": float(np.mean(before)), "after": float(np.mean(after)), "gain": float(np.mean(after) - np.mean(before))}
-    return {k: round(v, 3) for k, v in row.items()} | {"steps": tuner.result.steps, "views": len(before), "photos": len(train)}
+    (inside, whole), (inside_after, whole_after) = np.mean(before, axis=0), np.mean(after, axis=0)
+    row = {"before": inside, "after": inside_after, "gain": inside_after - inside, "whole_before": whole, "whole_after": whole_after}
+    return {k: round(float(v), 3) for k, v in row.items()} | {"steps": tuner.result.steps, "views": len(before), "photos": len(train)}
 
 
 def _mask(name: str, scene: Scene, view: int, truth: Float[ndarray, "h w 3"]) -> ndarray | None:
@@ -236,6 +240,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=ConditionOptions.side, help="photos are brought to this longest side")
     parser.add_argument("--split", default="train")
     parser.add_argument("--tune", type=float, default=0.0, help="views: seconds of tuning, measured before and after")
+    parser.add_argument("--shrink", type=int, default=1, help="views: divides the working widths, for slow machines")
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--work", type=Path, default=Path("/tmp/lumigraph-general"))
     arguments = parser.parse_args()
@@ -253,7 +258,7 @@ def main() -> None:
     elif arguments.what == "views":
         for name, width in WIDTHS.items():
             if arguments.only in name:
-                scene = resized(read_scene(arguments.folder / name, arguments.work / f"{name}.input"), arguments.work / name, width)
+                scene = resized(read_scene(arguments.folder / name, arguments.work / f"{name}.input"), arguments.work / f"{name}.{arguments.shrink}", width // arguments.shrink)
                 if arguments.tune:
                     rows[name] = tuning(model, name, scene, arguments.limit, arguments.tune)
                     print(name, json.dumps(rows[name]), flush=True)

@@ -107,9 +107,9 @@ class _Preset:
 
 
 _PRESETS: dict[Quality, _Preset] = {
-    "draft": _Preset(640, 800, 17, 96, 65_536, 800, SurfaceOptions(resolution=160, depth_side=320, faces=25_000, texture=1024)),
-    "standard": _Preset(960, 1500, 18, 128, 65_536, 960, SurfaceOptions(resolution=256, depth_side=480, faces=60_000, texture=2048)),
-    "high": _Preset(1600, 20_000, 19, 128, 131_072, 960, SurfaceOptions(resolution=400, depth_side=800, faces=200_000, texture=4096)),
+    "draft": _Preset(640, 800, 17, 96, 65_536, 800, SurfaceOptions(resolution=160, depth_side=320, depth_sources=0, faces=25_000, texture=1024)),
+    "standard": _Preset(960, 1500, 18, 128, 65_536, 960, SurfaceOptions(resolution=256, depth_side=480, depth_sources=6, faces=60_000, texture=2048)),
+    "high": _Preset(1600, 20_000, 19, 128, 131_072, 960, SurfaceOptions(resolution=400, depth_side=800, depth_sources=8, faces=200_000, texture=4096)),
 }
 
 

@@ -348,7 +348,7 @@ class _Run:
         options = self.options.surface
         least = 1
         if isinstance(field, GeneralField):
-            maps = yield from self.stage("depth", general_depths(field, scene, options, thorough=self.options.quality != "draft"))
+            maps = yield from self.stage("depth", general_depths(field, scene, options))
             if scene.mask_meaning == "object" and len(scene) <= FEW_PHOTOS:
                 least = 0  # the silhouettes have judged already
         else:

@@ -11,6 +11,9 @@ class SurfaceOptions:
     """Voxels along the longest side of the subject; photos that show less detail lower it."""
     depth_side: int = 480
     """Longest side of the depth pictures that are fused."""
+    depth_sources: int = 6
+    """General engine: photos that each of their rays is traced from; 0: the depth volumes alone, in no time. Six of eight
+    photos take three quarters of the time; half a percent fewer pixels are right to 1 %."""
     faces: int = 60_000
     """Face budget after decimation."""
     texture: int = 2048
