@@ -34,8 +34,10 @@ def known_ranges(scene: Scene) -> Float[ndarray, "n 2"] | None:
     measured = scene.mask_meaning != "object" and scene.near_far is not None
     if ranges is None or measured:
         return ranges
-    # Most of a wide range is empty, and would take most of the volumes' bins.
-    return ranges if np.median(ranges[:, 1] / ranges[:, 0]) < WIDE else None
+    if np.median(ranges[:, 1] / ranges[:, 0]) >= WIDE:
+        return None  # most of a wide range is empty, and would take most of the volumes' bins
+    # A box says where the subject is. Something stands behind it, and rays that pass the subject must find that.
+    return ranges if scene.mask_meaning == "object" else ranges * np.array([0.8, 2.0])
 
 
 def stated_ranges(scene: Scene) -> Float[ndarray, "n 2"] | None:

@@ -19,7 +19,7 @@ from recon.fields import Rays, image_rays
 from recon.general.detail import Detail
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.marching import crossings, resample, surface_weights, to_coordinate, to_distance
-from recon.general.photos import photo_tensor
+from recon.general.photos import known_ranges, photo_tensor, stated_ranges
 from recon.general.tuning import TuneOptions, Tuner
 from recon.general.validation import sample_psnr
 from recon.general.views import quarter_turns, turned
@@ -274,6 +274,22 @@ def test_tuning_helps_and_comes_back_from_disk(reconstructed) -> None:
         image = render_view(field, scene, 0, field.near)
     truth = scene.image(0).astype(np.float32) / 255
     assert psnr(image, truth) == pytest.approx(report["quality"]["held_out"][0]["psnr"], abs=0.05)
+
+
+def test_a_box_without_silhouettes_leaves_room_for_what_stands_behind() -> None:
+    """Rays that pass a subject must not end at the back of its box: photos from the side show the subject there."""
+    plain = replace(read_scene(SAMPLE, SAMPLE).select(range(3)), points=None, near_far=None, box=None)
+    assert known_ranges(plain) is None
+    cameras = plain.posed()
+    distance = float(np.linalg.norm(cameras.centers, axis=1).mean())
+    boxed = replace(plain, box=0.08 * distance * np.array([[-1.0, -1, -1], [1, 1, 1]]))
+    tight, known = stated_ranges(boxed), known_ranges(boxed)
+    assert tight is not None
+    assert known is not None
+    assert (known[:, 0] < 0.85 * tight[:, 0]).all()
+    assert (known[:, 1] > 1.9 * tight[:, 1]).all()
+    wide = replace(plain, box=0.7 * distance * np.array([[-1.0, -1, -1], [1, 1, 1]]))
+    assert known_ranges(wide) is None  # searched instead
 
 
 @torch.no_grad()
