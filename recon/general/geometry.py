@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kernels.pooling import pooled
+from kernels.rayattention import PLACES, RayWeights
 from kernels.sightings.sighted import CoarseWeights
 from recon.general.layers import LayerNorm
 from recon.general.options import ModelOptions
@@ -64,8 +65,23 @@ class RayLayer(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
+    def packed(self) -> RayWeights:
+        """The weights as the fused path takes them."""
+        up, _, down = self.feed
+        assert isinstance(up, nn.Linear)
+        assert isinstance(down, nn.Linear)
+        return RayWeights(
+            self.heads, self.norm1.eps, self.norm1.weight, self.norm1.bias, self.qkv.weight, self.qkv.bias, self.out.weight, self.out.bias,
+            self.norm2.weight, self.norm2.bias, up.weight, up.bias, down.weight, down.bias,
+        )  # fmt: skip
+
     def forward(self, x: Float[Tensor, "n s c"]) -> Float[Tensor, "n s c"]:
         n, s, c = x.shape
+        learned = torch.is_grad_enabled() and (x.requires_grad or self.qkv.weight.requires_grad)
+        if x.dtype == torch.bfloat16 and x.is_cuda and s <= PLACES and not learned:
+            from kernels.rayattention.cuda import layer
+
+            return layer(x, self.packed())  # type: ignore[no-any-return]
         q, k, v = self.qkv(self.norm1(x)).view(n, s, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, s, c))
         return x + self.feed(self.norm2(x))
