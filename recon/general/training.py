@@ -100,6 +100,8 @@ class Trainer:
         self.pool = ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) if options.worlds >= 100 else None
         # Seeds never repeat: each process counts upwards in a range of its own.
         self.next_seed = options.seed * 100_000 + rank * 1_000_000 + self.step * 7
+        if SEEDS.start - 1_000_000 < self.next_seed < SEEDS.stop:
+            raise InputError(f"With seed {options.seed}, process {rank} would come to train on the held-out worlds. Choose a seed below 80.")
         self.banks = [self._bank(options.worlds, size) for size in options.sizes]
         objective = Objective(self.network, options.loss)
         if options.compile:

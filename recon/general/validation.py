@@ -18,7 +18,7 @@ from recon.general.sources import Sources, fetch, look
 from recon.general.views import mean_distance, unlikeness
 
 SEEDS = range(10_000_000, 10_000_032)
-"""The held-out worlds, 256 x 192; training seeds are smaller by far."""
+"""The held-out worlds, 256 x 192; training keeps away from these seeds."""
 
 
 SAMPLE = Path(data.__file__).parent / "sample" / "still_life"

@@ -58,6 +58,10 @@ def test_resuming_continues_the_loss_curve(tmp_path: Path) -> None:
 def test_options_that_cannot_work_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="world_views"):
         Trainer(replace(TINY, world_views=4), tmp_path / "a", CPU)
+    with pytest.raises(InputError, match="held-out worlds"):
+        Trainer(replace(TINY, seed=95), tmp_path / "d", CPU)
+    with pytest.raises(InputError, match="whole factors"):
+        Trainer(replace(TINY, enlargements=()), tmp_path / "e", CPU)
     with pytest.raises(InputError, match="multiples of 16"):
         Trainer(replace(TINY, sizes=((60, 48),)), tmp_path / "b", CPU)
 
