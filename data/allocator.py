@@ -1,7 +1,7 @@
 """The C library's allocator, told how this program uses memory: the same large arrays again and again.
 
 By default glibc gives every array of some megabytes back to the system when it is freed and asks for it anew a moment later;
-the system then clears each page again. For the general engine on a CPU that is a quarter of the time. What is freed is kept
+the system then clears each page again, which takes the general engine on a CPU much of its time. What is freed is kept
 instead, and given back where a stage of the work ends. Elsewhere than on Linux with glibc nothing happens.
 """
 

@@ -30,46 +30,44 @@ def _corner(corner: tl.constexpr, ix, iy, iz, fx, fy, fz, side, dense, mask):
 
 
 @triton.jit
-def _cell(POINTS, i, live, axis: tl.constexpr, resolution):
+def _axis(POINTS, i, live, axis: tl.constexpr, resolution):
+    """Cell along one axis, and the place in it."""
     scaled = tl.minimum(tl.maximum(tl.load(POINTS + i * 3 + axis, mask=live, other=0.0), 0.0), 1.0) * resolution
     cell = tl.minimum(tl.floor(scaled), resolution - 1.0)
     return cell.to(tl.int32), scaled - cell
 
 
 @triton.jit
-def _forward(POINTS, TABLE, LEVELS, OUT, n, mask, L: tl.constexpr, F: tl.constexpr, BL: tl.constexpr):
+def _cells(POINTS, LEVELS, n, BL: tl.constexpr):
+    """The program's points and whether they exist; first row of its level, side of its grid, whether it is dense; their cells."""
     i = tl.program_id(0).to(tl.int64) * BL + tl.arange(0, BL)
-    level = tl.program_id(1)
     live = i < n
-    resolution = tl.load(LEVELS + level * 3)
-    dense = tl.load(LEVELS + level * 3 + 1)
-    offset = tl.load(LEVELS + level * 3 + 2)
-    ix, fx = _cell(POINTS, i, live, 0, resolution.to(tl.float32))
-    iy, fy = _cell(POINTS, i, live, 1, resolution.to(tl.float32))
-    iz, fz = _cell(POINTS, i, live, 2, resolution.to(tl.float32))
+    row = LEVELS + tl.program_id(1) * 3
+    resolution = tl.load(row)
+    ix, fx = _axis(POINTS, i, live, 0, resolution.to(tl.float32))
+    iy, fy = _axis(POINTS, i, live, 1, resolution.to(tl.float32))
+    iz, fz = _axis(POINTS, i, live, 2, resolution.to(tl.float32))
+    return i, live, tl.load(row + 2), resolution + 1, tl.load(row + 1), ix, iy, iz, fx, fy, fz
+
+
+@triton.jit
+def _forward(POINTS, TABLE, LEVELS, OUT, n, mask, L: tl.constexpr, F: tl.constexpr, BL: tl.constexpr):
+    i, live, offset, side, dense, ix, iy, iz, fx, fy, fz = _cells(POINTS, LEVELS, n, BL)
     f = tl.arange(0, F)[None, :]
     total = tl.zeros((BL, F), tl.float32)
     for corner in tl.static_range(8):
-        row, weight = _corner(corner, ix, iy, iz, fx, fy, fz, resolution + 1, dense, mask)
+        row, weight = _corner(corner, ix, iy, iz, fx, fy, fz, side, dense, mask)
         total += weight[:, None] * tl.load(TABLE + (offset + row)[:, None] * F + f, mask=live[:, None], other=0.0)
-    tl.store(OUT + i[:, None] * (L * F) + level * F + f, total, mask=live[:, None])
+    tl.store(OUT + i[:, None] * (L * F) + tl.program_id(1) * F + f, total, mask=live[:, None])
 
 
 @triton.jit
 def _backward(POINTS, GRAD, LEVELS, DTABLE, n, mask, L: tl.constexpr, F: tl.constexpr, BL: tl.constexpr):
-    i = tl.program_id(0).to(tl.int64) * BL + tl.arange(0, BL)
-    level = tl.program_id(1)
-    live = i < n
-    resolution = tl.load(LEVELS + level * 3)
-    dense = tl.load(LEVELS + level * 3 + 1)
-    offset = tl.load(LEVELS + level * 3 + 2)
-    ix, fx = _cell(POINTS, i, live, 0, resolution.to(tl.float32))
-    iy, fy = _cell(POINTS, i, live, 1, resolution.to(tl.float32))
-    iz, fz = _cell(POINTS, i, live, 2, resolution.to(tl.float32))
+    i, live, offset, side, dense, ix, iy, iz, fx, fy, fz = _cells(POINTS, LEVELS, n, BL)
     f = tl.arange(0, F)[None, :]
-    grad = tl.load(GRAD + i[:, None] * (L * F) + level * F + f, mask=live[:, None], other=0.0)
+    grad = tl.load(GRAD + i[:, None] * (L * F) + tl.program_id(1) * F + f, mask=live[:, None], other=0.0)
     for corner in tl.static_range(8):
-        row, weight = _corner(corner, ix, iy, iz, fx, fy, fz, resolution + 1, dense, mask)
+        row, weight = _corner(corner, ix, iy, iz, fx, fy, fz, side, dense, mask)
         tl.atomic_add(DTABLE + (offset + row)[:, None] * F + f, weight[:, None] * grad, mask=live[:, None])
 
 

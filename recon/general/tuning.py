@@ -1,8 +1,8 @@
 """Tuning on a scene: seconds to minutes of training on its own photos, from the shipped weights.
 
-Photos are rendered from the others and compared with themselves, all but a few, which decide what is kept. What changes: the small networks along the ray, and the
-depth of every source view, pixel by pixel. The encoder and the volumes stay as they are, so that a step costs a few rays and
-no volumes, and what must be kept is small.
+Photos are rendered from the others and compared with themselves, all but a few, which decide what is kept. What changes: the
+small networks along the ray, the depth of every source view, pixel by pixel, and a hash grid of corrections (`detail`). The
+encoder and the volumes stay as they are, so that a step costs a few rays and no volumes, and what must be kept is small.
 """
 
 import time
@@ -225,7 +225,7 @@ class _Views:
 
 
 def save_tuning(field: GeneralField, folder: Path) -> None:
-    """Write `tuned.safetensors`: the networks along the ray, and each view's depth."""
+    """Write `tuned.safetensors`: the networks along the ray, the corrections, and each view's depth."""
     from safetensors.torch import save_file
 
     tensors = {f"network.{k}": v for k, v in field.model.network.state_dict().items() if k.split(".")[0] in {"coarse", "geometry", "blending", "detail"}}

@@ -34,7 +34,7 @@ def run(mode: str) -> list[int]:
 def test_kept_memory_is_used_again_until_it_is_released() -> None:
     again, after = run("keep")
     assert again < 100
-    assert after > 100 or after > again  # pages came back from the system: 4 KB each, or huge ones
+    assert after > again  # pages came from the system once more
 
 
 def test_without_it_the_system_is_asked_every_time() -> None:
