@@ -105,13 +105,11 @@ def _field_pictures(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:
     import torch
 
     from recon.engines import load_field
-    from recon.fields import image_rays
+    from recon.pictures import render_picture
 
     device = "cuda" if task.device != "cpu" and torch.cuda.is_available() else "cpu"
     if task.device == "cuda" and device == "cpu":
         raise InputError("CUDA was asked for, but there is no GPU that PyTorch can use. Use --device cpu.")
     field = load_field(task.result, device)
     for i in range(len(cameras)):
-        width, height = (int(v) for v in cameras.sizes[i])
-        rgb = field.render(image_rays(cameras, i, near=field.near)).rgb
-        yield (rgb.reshape(height, width, 3).numpy() * 255).round().astype(np.uint8)
+        yield (render_picture(field, cameras, i, field.near).rgb.numpy() * 255).round().astype(np.uint8)

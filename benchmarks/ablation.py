@@ -21,12 +21,12 @@ from data.points import with_points
 from data.prepare import prepare
 from data.readers import read_scene
 from data.scene import Scene
-from recon.evaluation import render_view
 from recon.fields import RadianceField
 from recon.hashgrid.options import HashGridOptions
 from recon.hashgrid.training import HashGridTrainer
 from recon.metrics import psnr
 from recon.options import ReconstructOptions
+from recon.pictures import render_picture
 from recon.surface.depth import consistent
 from recon.surface.stereo import sweep_depths, sweep_ranges
 
@@ -45,9 +45,9 @@ def varied(options: HashGridOptions, changes: str) -> HashGridOptions:
 
 def held_out_psnr(field: RadianceField, scene: Scene, near: float, scale: float = 0.4) -> float:
     """Mean PSNR over the views of ``scene``, shrunk by ``scale``."""
-    small = replace(scene, cameras=scene.posed().resized(np.maximum(np.round(scene.posed().sizes * scale), 1).astype(np.int64)))
-    truths = [resize(scene.image(i), *(int(v) for v in small.posed().sizes[i])).astype(np.float32) / 255 for i in range(len(scene))]
-    return float(np.mean([psnr(render_view(field, small, i, near), truths[i]) for i in range(len(scene))]))
+    small = scene.posed().resized(np.maximum(np.round(scene.posed().sizes * scale), 1).astype(np.int64))
+    truths = [resize(scene.image(i), *(int(v) for v in small.sizes[i])).astype(np.float32) / 255 for i in range(len(scene))]
+    return float(np.mean([psnr(render_picture(field, small, i, near).rgb.numpy(), truths[i]) for i in range(len(scene))]))
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from data.readers import read_scene
 from data.scene import Scene
 from data.worlds.bank import Bank, make_bank
 from data.writers import write_transforms
-from recon.fields import Rays, image_rays
+from recon.fields import Rays
 from recon.frame import choose_frame, subject_box
 from recon.general.batches import make_batch
 from recon.general.engine import ConditionOptions, GeneralModel
@@ -44,6 +44,7 @@ from recon.general.validation import psnr as picture_psnr
 from recon.general.weights import SHIPPED, read_card
 from recon.metrics import psnr, ssim
 from recon.options import Quality, ReconstructOptions, Task
+from recon.pictures import filled, render_picture
 from recon.surface.depth import render_depths
 
 WIDTHS = {"llff_fern": 384, "fox": 216, "dtu_scan24": 320, "middlebury_templeSparseRing": 320}
@@ -67,17 +68,17 @@ def held_out(model: GeneralModel, name: str, scene: Scene, limit: int, pictures:
         with torch.no_grad():
             field = condition_scene(model, chosen if known_ranges(chosen) is not None else with_points(chosen))
             looked = time.perf_counter()
-            rendered = field.render(image_rays(cameras, target))
+            rendered = render_picture(field, cameras, target)
         done = time.perf_counter()
         truth = photo_tensor(scene, target).permute(1, 2, 0).numpy()
-        image = rendered.rgb.reshape(truth.shape).cpu().numpy()
+        image = rendered.rgb.numpy()
         copy = photo_tensor(chosen, 0).permute(1, 2, 0).numpy()
         mask = _mask(name, scene, target, truth)
         row = {"psnr": psnr(image, truth), "ssim": ssim(image, truth), "copy": psnr(copy, truth) if copy.shape == truth.shape else float("nan")}
         if mask is not None:
             row |= {"psnr_mask": psnr(image, truth, mask), "copy_mask": psnr(copy, truth, mask)}
         rows.append(row | {"condition_seconds": looked - started, "render_seconds": done - looked})
-        strips.append(np.concatenate([truth, image, _disparity(rendered.depth.reshape(truth.shape[:2]).numpy())], axis=1))
+        strips.append(np.concatenate([truth, image, _disparity(rendered.depth.numpy())], axis=1))
         print(name, target, json.dumps({k: round(float(v), 3) for k, v in rows[-1].items()}), flush=True)
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,7 @@ def tuning(model: GeneralModel, name: str, scene: Scene, limit: int, seconds: fl
         for target in held[:limit]:
             truth = photo_tensor(scene, target).permute(1, 2, 0).numpy()
             with torch.no_grad():
-                image = field.render(image_rays(scene.posed(), target)).rgb.reshape(truth.shape).cpu().numpy()
+                image = render_picture(field, scene.posed(), target).rgb.numpy()
             rows.append((psnr(image, truth, _mask(name, scene, target, truth)), psnr(image, truth)))
         return rows
 
@@ -178,7 +179,7 @@ def speed(model: GeneralModel) -> dict[str, Any]:
             depth = clock()
             field = model.condition(small[1:], cameras.select(range(1, 9)), ranges[1:])
             looked = clock()
-            field.render(image_rays(cameras, 0))
+            render_picture(field, cameras, 0)
             out = {"depth_map_seconds": depth - start, "condition_8_seconds": looked - depth, "novel_view_seconds": clock() - looked}
     return {k: round(v, 3) for k, v in out.items()}
 
@@ -207,11 +208,13 @@ def held_out_worlds(model: GeneralModel, bank: Bank, count: int = 24) -> dict[st
         start = torch.zeros(batch.near.shape[1], device=model.device)
         with torch.no_grad():
             field = model.condition(list(batch.images[0]), cameras, ranges)
-            seen = field.render(Rays(batch.origins[0], batch.directions[0], start, start + torch.inf))
+            rays = field.render(Rays(batch.origins[0], batch.directions[0], start, start + torch.inf))
+        shape = (size[1], size[0])
+        picture = filled(rays.rgb.view(*shape, 3), rays.seen.view(shape), rays.depth.view(shape) > 0).view(-1, 3)
         truth = batch.depth[0].cpu()
-        error = ((seen.depth - truth).abs() / truth.clamp(min=1e-6))[truth > 0]
+        error = ((rays.depth - truth).abs() / truth.clamp(min=1e-6))[truth > 0]
         rows.append({
-            "psnr": picture_psnr(seen.rgb, batch.rgb[0].cpu()), "within_1": float((error < 0.01).float().mean()),
+            "psnr": picture_psnr(picture, batch.rgb[0].cpu()), "unfilled": picture_psnr(rays.rgb, batch.rgb[0].cpu()), "within_1": float((error < 0.01).float().mean()),
             "within_3": float((error < 0.03).float().mean()),
         })  # fmt: skip
         print(world, bank.kinds[world], json.dumps({k: round(v, 3) for k, v in rows[-1].items()}), flush=True)

@@ -12,6 +12,7 @@ from numpy import ndarray
 from data import images
 from data.cameras import Cameras
 from data.masks import masks_mean
+from data.parallel import mapped
 from data.progress import Progress
 from data.scene import Scene
 
@@ -24,12 +25,14 @@ def prepare(scene: Scene, folder: Path, max_side: int) -> Generator[Progress, No
     cameras = scene.posed()
     (folder / "images").mkdir(parents=True, exist_ok=True)
     meaning = masks_mean(scene)
-    paths: list[Path] = []
+    taken: set[str] = set()
+    names = [_unique(path.stem, taken) for path in scene.image_paths]
+    paths = [folder / "images" / f"{name}.jpg" for name in names]
     masks: list[Path | None] = []
     sizes = []
-    taken: set[str] = set()
-    for i, original in enumerate(scene.image_paths):
-        yield Progress("prepare", i / len(scene), original.name)
+
+    def write(i: int) -> tuple[tuple[int, int], Path | None]:
+        """Size of a photo's working copy, and its mask."""
         picture, mask = scene.image(i), scene.mask(i)
         if mask is not None and mask.shape != picture.shape[:2]:
             mask = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
@@ -37,17 +40,19 @@ def prepare(scene: Scene, folder: Path, max_side: int) -> Generator[Progress, No
         height, width = picture.shape[:2]
         scale = min(1.0, max_side / max(width, height))
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        name = _unique(original.stem, taken)
-        paths.append(folder / "images" / f"{name}.jpg")
-        images.save_image(paths[-1], images.resize(picture, *size), quality=95)
-        if mask is not None:
-            (folder / "masks").mkdir(exist_ok=True)
-            shrunk = images.resize(mask.astype(np.uint8) * 255, *size)
-            masks.append(folder / "masks" / f"{name}.png")
-            images.save_image(folder / "masks" / f"{name}.png", (shrunk > 127).astype(np.uint8) * 255)
-        else:
-            masks.append(None)
+        images.save_image(paths[i], images.resize(picture, *size), quality=95)
+        if mask is None:
+            return size, None
+        (folder / "masks").mkdir(exist_ok=True)
+        shrunk = images.resize(mask.astype(np.uint8) * 255, *size)
+        target = folder / "masks" / f"{names[i]}.png"
+        images.save_image(target, (shrunk > 127).astype(np.uint8) * 255)
+        return size, target
+
+    for i, (size, mask_path) in enumerate(mapped(write, range(len(scene)))):
+        yield Progress("prepare", i / len(scene), scene.names[i])
         sizes.append(size)
+        masks.append(mask_path)
     straight = Cameras.pinhole(cameras.intrinsics, cameras.camera_to_world, cameras.sizes).resized(np.array(sizes))
     return replace(
         scene,

@@ -11,8 +11,9 @@ from numpy import ndarray
 from data.images import save_image
 from data.progress import Progress
 from data.scene import Scene
-from recon.fields import RadianceField, image_rays
+from recon.fields import RadianceField
 from recon.metrics import psnr, ssim
+from recon.pictures import render_picture
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,6 @@ class HeldOutView:
     """Photo beside rendering, relative to the output folder."""
 
 
-def render_view(field: RadianceField, scene: Scene, view: int, near: float) -> Float[ndarray, "h w 3"]:
-    """Picture of a field from one of a scene's cameras, sRGB in [0, 1]."""
-    width, height = (int(v) for v in scene.posed().sizes[view])
-    return field.render(image_rays(scene.posed(), view, near=near)).rgb.reshape(height, width, 3).numpy()
-
-
 def evaluate_views(
     field: RadianceField, scene: Scene, near: float, background: tuple[float, float, float] | None, folder: Path
 ) -> Generator[Progress, None, list[HeldOutView]]:
@@ -48,7 +43,7 @@ def evaluate_views(
     views = []
     for i in range(len(scene)):
         yield Progress("evaluate", i / len(scene), f"held-out view {i + 1} of {len(scene)}")
-        image = render_view(field, scene, i, near)
+        image = render_picture(field, scene.posed(), i, near).rgb.numpy()
         truth = scene.image(i).astype(np.float32) / 255
         mask = scene.mask(i)
         subject = counted = None

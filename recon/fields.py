@@ -1,6 +1,6 @@
 """What every engine makes of a scene, and the rays it is asked with."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -41,13 +41,18 @@ class RenderedRays:
     """Distance along the ray (not z-depth) to the median of the weights, scene units; 0 where nothing was met."""
     opacity: Float[Tensor, "rays"]
     """Sum of the weights, 0 to 1."""
+    seen: Float[Tensor, "rays"]
+    """How much of what the ray met is in a photo that the field looks at, 0 to 1; the colour of the rest is a guess."""
 
     @classmethod
     def join(cls, parts: list["RenderedRays"]) -> "RenderedRays":
-        return cls(*(torch.cat([getattr(p, name) for p in parts]) for name in ("rgb", "depth", "opacity")))
+        return cls(*(torch.cat([getattr(p, name) for p in parts]) for name in cls.__dataclass_fields__))
 
     def cpu(self) -> "RenderedRays":
-        return replace(self, rgb=self.rgb.cpu(), depth=self.depth.cpu(), opacity=self.opacity.cpu())
+        return RenderedRays(self.rgb.cpu(), self.depth.cpu(), self.opacity.cpu(), self.seen.cpu())
+
+    def __getitem__(self, rows: slice | Tensor) -> "RenderedRays":
+        return RenderedRays(self.rgb[rows], self.depth[rows], self.opacity[rows], self.seen[rows])
 
 
 @runtime_checkable

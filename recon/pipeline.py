@@ -6,8 +6,11 @@ import resource
 import shutil
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,7 +31,7 @@ from data.scene import Dropped, Scene
 from data.writers import write_transforms
 from recon import previews
 from recon.depthmaps import DepthMaps
-from recon.evaluation import HeldOutView, evaluate_views, render_view
+from recon.evaluation import HeldOutView, evaluate_views
 from recon.fields import RadianceField
 from recon.frame import choose_frame, subject_box
 from recon.general.depths import general_depths
@@ -38,6 +41,7 @@ from recon.general.tuning import TuneOptions, Tuner, load_tuning, save_tuning
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.training import HashGridTrainer
 from recon.options import TUNE_SECONDS, Task
+from recon.pictures import render_picture
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean
 from recon.surface.depth import consistent, elected, inside_box, render_depths
@@ -78,6 +82,7 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
         OutputError: nothing can be written there.
     """
     run = _Run(task)
+    Thread(target=_import_ahead, daemon=True).start()
     yield Progress("read", 0.0, "reading photos")
     scene = run.timed("read", _plain(run.read))
     given = len(scene) + len(scene.report.dropped)
@@ -111,6 +116,12 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     run.finish()
     yield Progress("turntable", 1.0, "done")
     return report
+
+
+def _import_ahead() -> None:
+    """Open3D takes two seconds to import: let that happen while the photos are read and looked at."""
+    with suppress(Exception):  # who needs it says what is wrong
+        import_module("open3d")
 
 
 class _Run:
@@ -335,8 +346,8 @@ class _Run:
         """A small picture of the field as it is now."""
         (self.task.out / "previews").mkdir(exist_ok=True)
         sizes = scene.posed().sizes
-        small = replace(scene, cameras=scene.posed().resized(np.maximum(sizes * 160 // sizes.max(1, keepdims=True), 1)))
-        picture = render_view(trainer.radiance_field(), small, 0, trainer.near)
+        small = scene.posed().resized(np.maximum(sizes * 160 // sizes.max(1, keepdims=True), 1))
+        picture = render_picture(trainer.radiance_field(), small, 0, trainer.near).rgb.numpy()
         save_image(self.task.out / "previews" / "training.png", (picture * 255).round().astype(np.uint8))
         return "previews/training.png"
 

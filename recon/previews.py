@@ -8,6 +8,7 @@ import numpy as np
 
 from data.cameras import Cameras, mean_up
 from data.images import save_image
+from data.parallel import mapped
 from data.progress import Progress
 from recon.paths import orbit, surrounds, swing
 from recon.surface.asset import Asset
@@ -20,12 +21,10 @@ def four_sides(asset: Asset, cameras: Cameras, folder: Path, size: int = 480) ->
     """`previews/side_{0..3}.png`: the mesh from four sides, the first the photographer's."""
     views = turntable_cameras(asset, cameras, 4, (size, size))
     caster = Raycaster(asset.mesh)
-    names = []
-    for i in range(4):
+    names = [f"previews/side_{i}.png" for i in range(4)]
+    (folder / "previews").mkdir(parents=True, exist_ok=True)
+    for i, _ in enumerate(mapped(lambda i: save_image(folder / names[i], render_mesh(asset, views, i, caster=caster)), range(4))):
         yield Progress("previews", i / 4)
-        names.append(f"previews/side_{i}.png")
-        (folder / "previews").mkdir(parents=True, exist_ok=True)
-        save_image(folder / names[-1], render_mesh(asset, views, i, caster=caster))
     return names
 
 

@@ -1,4 +1,4 @@
-"""Triton: a program takes four rays of sixteen places each; matrices are multiplied in bfloat16, sums are single precision."""
+"""Triton: a program takes two rays of sixteen places each; matrices are multiplied in bfloat16, sums are single precision."""
 
 import torch
 import triton
@@ -7,7 +7,9 @@ from torch import Tensor
 
 from kernels.rayattention.weights import PLACES, RayWeights
 
-RAYS = 4
+RAYS, WARPS = 2, 2
+"""A warp for each ray. Eight warps for four rays break on an H100 (illegal addresses: that many warps want 128 rows for their
+matrix instructions, and there are 64); four warps for four rays gain a tenth there and nothing elsewhere."""
 
 
 @triton.jit
@@ -23,7 +25,7 @@ def _normalised(x, C: tl.constexpr, c, GAIN, SHIFT, eps):
 def _layer(
     X, OUT, GAIN1, SHIFT1, GAIN2, SHIFT2, QKV, QKV_BIAS, LEAVE, LEAVE_BIAS, UP, UP_BIAS, DOWN, DOWN_BIAS, n, S, scale, eps,
     C: tl.constexpr, P: tl.constexpr, H: tl.constexpr, D: tl.constexpr, F: tl.constexpr, FP: tl.constexpr, R: tl.constexpr, SP: tl.constexpr,
-    T: tl.constexpr,
+    T: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Weights are [in, out], of type T; heads H of width D; C channels padded to P, F hidden ones padded to FP."""
     m = tl.arange(0, R * SP)
@@ -42,23 +44,23 @@ def _layer(
     rows = c[:, None] < C
     total = tl.zeros((R * SP, P), tl.float32)
     for h in tl.static_range(H):
-        q = tl.dot(y, tl.load(QKV + cd + h * D, mask=rows, other=0.0)) + tl.load(QKV_BIAS + h * D + d)[None, :]
-        k = tl.dot(y, tl.load(QKV + cd + C + h * D, mask=rows, other=0.0)) + tl.load(QKV_BIAS + C + h * D + d)[None, :]
-        v = tl.dot(y, tl.load(QKV + cd + 2 * C + h * D, mask=rows, other=0.0)) + tl.load(QKV_BIAS + 2 * C + h * D + d)[None, :]
-        scores = tl.dot(q.to(T), tl.trans(k.to(T))) * scale
+        q = tl.dot(y, tl.load(QKV + cd + h * D, mask=rows, other=0.0), input_precision=PRECISION) + tl.load(QKV_BIAS + h * D + d)[None, :]
+        k = tl.dot(y, tl.load(QKV + cd + C + h * D, mask=rows, other=0.0), input_precision=PRECISION) + tl.load(QKV_BIAS + C + h * D + d)[None, :]
+        v = tl.dot(y, tl.load(QKV + cd + 2 * C + h * D, mask=rows, other=0.0), input_precision=PRECISION) + tl.load(QKV_BIAS + 2 * C + h * D + d)[None, :]
+        scores = tl.dot(q.to(T), tl.trans(k.to(T)), input_precision=PRECISION) * scale
         scores = tl.where(together, scores, -1e30)
         scores = tl.exp(scores - tl.max(scores, 1)[:, None])
         scores = scores / tl.sum(scores, 1)[:, None]
-        seen = tl.dot(scores.to(T), v.to(T))
+        seen = tl.dot(scores.to(T), v.to(T), input_precision=PRECISION)
         out = tl.load(LEAVE + (h * D + d)[:, None] * C + c[None, :], mask=c[None, :] < C, other=0.0)
-        total += tl.dot(seen.to(T), out)
+        total += tl.dot(seen.to(T), out, input_precision=PRECISION)
     x += total + tl.load(LEAVE_BIAS + c, mask=c < C, other=0.0)[None, :]
     y = _normalised(x, C, c, GAIN2, SHIFT2, eps).to(T)
     up = tl.load(UP + c[:, None] * F + f[None, :], mask=rows & (f[None, :] < F), other=0.0)
-    hidden = tl.dot(y, up) + tl.load(UP_BIAS + f, mask=f < F, other=0.0)[None, :]
+    hidden = tl.dot(y, up, input_precision=PRECISION) + tl.load(UP_BIAS + f, mask=f < F, other=0.0)[None, :]
     hidden = 0.5 * hidden * (1 + tl.math.erf(hidden * 0.7071067811865476))
     down = tl.load(DOWN + f[:, None] * C + c[None, :], mask=(f[:, None] < F) & (c[None, :] < C), other=0.0)
-    x += tl.dot(hidden.to(T), down) + tl.load(DOWN_BIAS + c, mask=c < C, other=0.0)[None, :]
+    x += tl.dot(hidden.to(T), down, input_precision=PRECISION) + tl.load(DOWN_BIAS + c, mask=c < C, other=0.0)[None, :]
     tl.store(OUT + at, x, mask=mask)
 
 
@@ -78,6 +80,6 @@ def layer(x: Tensor, weights: RayWeights, precise: bool = False) -> Tensor:
         _layer[(triton.cdiv(n, RAYS),)](
             x, out, w.gain1, w.shift1, w.gain2, w.shift2, qkv, w.qkv_bias, leave, w.leave_bias, up, w.up_bias, down, w.down_bias, n, s,
             (c // w.heads) ** -0.5, w.eps, c, triton.next_power_of_2(c), w.heads, c // w.heads, hidden, triton.next_power_of_2(hidden), RAYS, PLACES,
-            tl.float32 if precise else tl.bfloat16, num_warps=8,
+            tl.float32 if precise else tl.bfloat16, "tf32x3" if precise else "tf32", num_warps=WARPS,
         )  # fmt: skip
     return out

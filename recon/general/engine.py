@@ -41,8 +41,9 @@ class ConditionOptions:
     """Views that a ray is blended from."""
     side: int = 960
     """Photos are brought to this longest side, pixels: larger ones shrunk, smaller ones enlarged, but not beyond `enlarge`."""
-    enlarge: float = 3.0
-    """How many times photos are enlarged at most: the volumes' pixels are coarse, so that even twice the photo's own help."""
+    enlarge: float = 4.0
+    """How many times photos are enlarged at most: the volumes' pixels are coarse, so that even four times the photo's own
+    help."""
     chunk_samples: int | None = None
     """Coarse samples times views held at once; more needs more memory. By device if not given: what stays in a CPU's cache,
     or what a GPU has free (12 GB at most)."""
@@ -220,15 +221,15 @@ class GeneralField:
             for piece in _pieces(index, near, far, self._chunk(len(views))):
                 traced = self.trace(rays[piece[0]], views, piece[1], piece[2], color)
                 distance = to_distance(traced.coordinate[:, None], piece[1][:, None], piece[2][:, None])[:, 0] * self.scale
-                parts.append(RenderedRays(traced.rgb.clamp(0, 1), torch.where(traced.opacity > 0.5, distance, 0.0), traced.opacity.clamp(0, 1)))
+                met = torch.where(traced.opacity > 0.5, distance, 0.0)
+                parts.append(RenderedRays(traced.rgb.clamp(0, 1), met, traced.opacity.clamp(0, 1), traced.seen.clamp(0, 1)))
                 order.append(piece[0])
         joined = RenderedRays.join(parts)
         back = torch.empty(len(rays), dtype=torch.long)
         back[torch.cat(order).cpu()] = torch.arange(len(rays))
         if not torch.is_grad_enabled():
             joined = joined.cpu()
-        back = back.to(joined.rgb.device)
-        return RenderedRays(joined.rgb[back], joined.depth[back], joined.opacity[back])
+        return joined[back.to(joined.rgb.device)]
 
     def trace(self, rays: Rays, views: Int[Tensor, "v"], near: Tensor, far: Tensor, color: bool = True) -> Traced:
         """Everything about rays of one origin, blended from the given source views; blending weights included.

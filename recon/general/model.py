@@ -28,6 +28,8 @@ class Traced:
     """The same from the depth volumes alone."""
     opacity: Float[Tensor, "n"]
     """How much of the ray ends at a surface before its far end."""
+    seen: Float[Tensor, "n"]
+    """How much of what it meets is in the picture of some source view."""
     weights: Float[Tensor, "n s"]
     """Rendering weights of the fine samples; the last is the background's."""
     samples: Float[Tensor, "n s"]
@@ -137,7 +139,7 @@ class GeneralNetwork(nn.Module):
         else:
             blend, rgb = trust, torch.zeros(n, 3, device=near.device)
         return Traced(
-            rgb, (weights * where).sum(1), coarse_coordinate, 1 - weights[:, -1], weights, fine, signed * view.unit, view.unit, blend,
+            rgb, (weights * where).sum(1), coarse_coordinate, 1 - weights[:, -1], (weights * view.seen.any(-1)).sum(1), weights, fine, signed * view.unit, view.unit, blend,
             s, coarse * coarse_unit, coarse_unit,
         )  # fmt: skip
 

@@ -72,9 +72,9 @@ def sample_psnr(network: GeneralNetwork) -> float:
     from torch.nn import functional as F
 
     from data.readers import read_scene
-    from recon.fields import image_rays
     from recon.general.engine import ConditionOptions, GeneralModel
     from recon.general.photos import known_ranges, photo_tensor
+    from recon.pictures import render_picture
 
     scene = read_scene(SAMPLE, SAMPLE).select(range(9))
     images = [F.interpolate(photo_tensor(scene, i)[None], (144, 192), mode="bilinear", antialias=True)[0] for i in range(9)]
@@ -82,7 +82,7 @@ def sample_psnr(network: GeneralNetwork) -> float:
     model = GeneralModel(network, ConditionOptions(side=192))
     with torch.no_grad():
         field = model.condition(images[1:], cameras.select(range(1, 9)), known_ranges(scene.select(range(1, 9))))
-        rgb = field.render(image_rays(cameras, 0)).rgb.reshape(144, 192, 3)
+        rgb = render_picture(field, cameras, 0).rgb
     return psnr(rgb, images[0].permute(1, 2, 0).to(rgb.device))
 
 
@@ -100,9 +100,9 @@ def real_scores(network: GeneralNetwork, folder: Path, limit: int = 2) -> dict[s
     Photos are taken as they are: bring them to the size that is wanted, undistorted.
     """
     from data.readers import read_scene
-    from recon.fields import image_rays
     from recon.general.engine import GeneralModel
     from recon.general.photos import condition_scene, photo_tensor
+    from recon.pictures import render_picture
 
     scores = {}
     for path in sorted(p for p in folder.iterdir() if p.is_dir()):
@@ -111,9 +111,9 @@ def real_scores(network: GeneralNetwork, folder: Path, limit: int = 2) -> dict[s
         for target in held[:limit]:
             with torch.no_grad():
                 field = condition_scene(GeneralModel(network), scene, nearest_sources(scene, target, held))
-                rgb = field.render(image_rays(scene.posed(), target)).rgb
+                rgb = render_picture(field, scene.posed(), target).rgb
             truth = photo_tensor(scene, target).permute(1, 2, 0)
-            values.append(psnr(rgb.reshape(truth.shape), truth.to(rgb.device)))
+            values.append(psnr(rgb, truth.to(rgb.device)))
         scores[path.name] = float(np.mean(values))
     return scores
 

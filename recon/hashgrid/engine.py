@@ -82,7 +82,7 @@ class HashGridRadianceField:
         opacity = accumulate(weights, torch.ones_like(weights)[:, None], index, len(rays))[:, 0]
         depth = median_depth(weights, samples, opacity) * self.frame.radius
         if not color:
-            return RenderedRays(torch.zeros_like(directions), depth, opacity.clamp(0, 1)), len(weights)
+            return RenderedRays(torch.zeros_like(directions), depth, opacity.clamp(0, 1), torch.ones_like(depth)), len(weights)
         # Most samples are hidden or empty: only those that show are worth a colour.
         shown = weights > 1e-3
         rows = index[shown]
@@ -90,7 +90,7 @@ class HashGridRadianceField:
         rgb = accumulate(weights[shown], self.field.color(geometry[shown], encoded[rows]), rows, len(rays))
         behind = torch.tensor(self.background, device=rgb.device) if self.field.transparent else self.field.background(encoded)
         rgb = rgb + (1 - opacity)[:, None] * behind
-        return RenderedRays(rgb.clamp(0, 1), depth, opacity.clamp(0, 1)), len(weights)
+        return RenderedRays(rgb.clamp(0, 1), depth, opacity.clamp(0, 1), torch.ones_like(depth)), len(weights)
 
     def save(self, folder: Path) -> None:
         """Write `field.safetensors` and `field.json`."""

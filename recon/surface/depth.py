@@ -172,22 +172,24 @@ def votes(
     agree = np.zeros(len(points), dtype=np.int64)
     violate = np.zeros(len(points), dtype=np.int64)
     for j in views:
-        seen, inside = _sample(maps.cameras, int(j), maps.depth[int(j)], points)
-        z = maps.cameras.project(int(j), points)[1]
+        seen, inside, z = _sample(maps.cameras, int(j), maps.depth[int(j)], points)
         known = inside & (seen > 0)
         agree += known & (np.abs(z - seen) < tolerance * z)
         violate += known & (z < seen * (1 - 2 * tolerance))
     return agree, violate
 
 
-def _sample(cameras: Cameras, view: int, depth: Float[ndarray, "h w"], points: Float[ndarray, "p 3"]) -> tuple[ndarray, Bool[ndarray, "p"]]:
+def _sample(
+    cameras: Cameras, view: int, depth: Float[ndarray, "h w"], points: Float[ndarray, "p 3"]
+) -> tuple[Float[ndarray, "p"], Bool[ndarray, "p"], Float[ndarray, "p"]]:
+    """Depth of the pixel that each point falls on, whether it falls on one, and the point's own depth."""
     pixels, z = cameras.project(view, points)
     height, width = depth.shape
     x, y = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
     inside = (z > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
     row = np.where(inside, y, 0).astype(np.int64)
     column = np.where(inside, x, 0).astype(np.int64)
-    return np.where(inside, depth[row, column], 0.0), inside
+    return np.where(inside, depth[row, column], 0.0), inside, z
 
 
 def _without_specks(depth: Float[ndarray, "h w"], smallest: int = 40) -> Float[ndarray, "h w"]:

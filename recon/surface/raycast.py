@@ -1,8 +1,6 @@
 """Rays against a mesh, on any CPU, by Open3D's Embree."""
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -24,24 +22,17 @@ class Hits:
     barycentric: Float[ndarray, "r 3"]
 
 
-@dataclass(frozen=True)
 class Raycaster:
-    """A mesh prepared for ray queries, moved to the origin because Embree works in single precision."""
+    """A mesh prepared for ray queries, moved to the origin because Embree works in single precision; threads may share it."""
 
-    mesh: Triangles
-
-    @cached_property
-    def _origin(self) -> Float[ndarray, "3"]:
-        return self.mesh.vertices.mean(0)
-
-    @cached_property
-    def _scene(self) -> Any:
+    def __init__(self, mesh: Triangles) -> None:
         import open3d as o3d
 
-        scene = o3d.t.geometry.RaycastingScene()
-        vertices = (self.mesh.vertices - self._origin).astype(np.float32)
-        scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(self.mesh.faces.astype(np.uint32)))
-        return scene
+        self.mesh = mesh
+        self._origin = mesh.vertices.mean(0)
+        self._scene = o3d.t.geometry.RaycastingScene()
+        vertices = (mesh.vertices - self._origin).astype(np.float32)
+        self._scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(mesh.faces.astype(np.uint32)))
 
     def cast(self, origins: Float[ndarray, "r 3"], directions: Float[ndarray, "r 3"]) -> Hits:
         """First hits; distances in units of the directions' lengths."""

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
+from data.parallel import mapped
 from data.progress import Progress
 from data.scene import Scene
 from recon.surface.asset import Asset
@@ -29,9 +30,8 @@ def bake(mesh: Triangles, scene: Scene, side: int) -> Generator[Progress, None, 
     margin = 2e-3 * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
     detail, detail_weight = np.zeros((len(points), 3)), np.zeros(len(points))
     base, base_weight = np.zeros((len(points), 3)), np.zeros(len(points))
-    for i in range(len(scene)):
+    for i, (rows, color, low, weight) in enumerate(mapped(lambda view: _see(scene, view, points, normals, caster, margin), range(len(scene)))):
         yield Progress("texture", 0.15 + 0.8 * i / len(scene), f"photo {i + 1} of {len(scene)}")
-        rows, color, low, weight = _see(scene, i, points, normals, caster, margin)
         sharp = weight**4  # the best views count, smoothly
         detail[rows] += sharp[:, None] * (color - low)
         detail_weight[rows] += sharp
@@ -73,21 +73,24 @@ def _see(
     cameras = scene.posed()
     picture, mask = scene.image(view), scene.mask(view)
     height, width = picture.shape[:2]
-    pixels, depth = cameras.project(view, points)
     to_eye = cameras.centers[view] - points
-    distance = np.linalg.norm(to_eye, axis=1)
-    cosine = (normals * to_eye).sum(1) / np.maximum(distance, 1e-12)
-    border = 2.0
-    inside = (depth > 0) & (pixels > border).all(1) & (pixels < np.array([width, height]) - border).all(1) & (cosine > 0.15)
-    rows = np.flatnonzero(inside)
-    rows = rows[caster.visible(points[rows], cameras.centers[view], margin)]
+    distance = np.sqrt(np.einsum("ij,ij->i", to_eye, to_eye))
+    cosine = np.einsum("ij,ij->i", normals, to_eye) / np.maximum(distance, 1e-12)
+    rows = np.flatnonzero(cosine > 0.15)
+    pixels, depth = cameras.project(view, points[rows])
+    (x, y), border = pixels.T, 2.0
+    inside = (depth > 0) & (x > border) & (x < width - border) & (y > border) & (y < height - border)
+    rows, pixels = rows[inside], pixels[inside]
+    clear = caster.visible(points[rows], cameras.centers[view], margin)
+    rows, pixels = rows[clear], pixels[clear]
     trust = np.ones((height, width), np.float32)
     if mask is not None:
         # Colour bleeds over silhouettes: stay a little inside, and fade there.
         trust = np.clip(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) / (0.01 * max(height, width)) - 0.3, 0, 1)
-    edge = np.minimum.reduce([pixels[rows, 0], pixels[rows, 1], width - pixels[rows, 0], height - pixels[rows, 1]])
+    x, y = pixels.T
+    edge = np.minimum(np.minimum(x, width - x), np.minimum(y, height - y))
     fade = np.clip(edge / (0.05 * max(height, width)), 0.02, 1)
-    value = _lookup(np.dstack([picture.astype(np.float32), _blurred(picture, mask), trust]), pixels[rows])
+    value = _lookup(np.dstack([picture.astype(np.float32), _blurred(picture, mask), trust]), pixels)
     resolution = (np.median(distance[rows]) / distance[rows]) if len(rows) else np.empty(0)
     weight = cosine[rows] ** 2 * resolution**2 * fade * value[:, 6]
     good = weight > 1e-4

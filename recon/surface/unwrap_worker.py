@@ -18,6 +18,9 @@ def main(source: str, target: str, side: int) -> None:
     charts, packing = xatlas.ChartOptions(), xatlas.PackOptions()
     charts.max_iterations = 1
     charts.max_cost = 4.0
+    # Growing a chart takes longer the larger it is: fifty at least take a third of the time, and as many charts come out.
+    corners = vertices[faces]
+    charts.max_chart_area = float(np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()) / 2 / 50
     packing.resolution, packing.padding, packing.bilinear = side, 2, True
     packing.create_image = False
     packing.bruteForce = False

@@ -14,7 +14,6 @@ from data.progress import Progress
 from data.readers import read_scene
 from data.readers.nerfstudio import read as read_transforms
 from recon.engines import load_field
-from recon.evaluation import render_view
 from recon.fields import Rays, image_rays
 from recon.general.detail import Detail
 from recon.general.engine import ConditionOptions, GeneralModel
@@ -26,6 +25,7 @@ from recon.general.views import quarter_turns, turned
 from recon.general.weights import SHIPPED, load_network, read_card
 from recon.metrics import psnr
 from recon.options import ReconstructOptions, Task
+from recon.pictures import render_picture
 from recon.pipeline import overall, reconstruct
 from recon.surface.asset import load_asset
 from recon.surface.options import SurfaceOptions
@@ -271,7 +271,7 @@ def test_tuning_helps_and_comes_back_from_disk(reconstructed) -> None:
     field = load_field(out)
     scene = read_transforms(out)
     with torch.no_grad():
-        image = render_view(field, scene, 0, field.near)
+        image = render_picture(field, scene.posed(), 0, field.near).rgb.numpy()
     truth = scene.image(0).astype(np.float32) / 255
     assert psnr(image, truth) == pytest.approx(report["quality"]["held_out"][0]["psnr"], abs=0.05)
 
