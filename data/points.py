@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from data.cameras import Cameras
 from data.images import resize
+from data.parallel import mapped
 from data.scene import Scene, SparsePoints
 
 _SIDE = 800
@@ -32,17 +33,10 @@ def triangulate(scene: Scene) -> Triangulation:
     pictures = [_shrink(scene.image(i)) for i in range(len(scene))]
     sizes = np.array([[p.shape[1], p.shape[0]] for p in pictures])
     cameras = cameras.resized(sizes)
-    sift = cv2.SIFT.create(_FEATURES)
-    masks = [scene.mask(i) for i in range(len(scene))]
-    features = []
-    for picture, mask in zip(pictures, masks, strict=True):
-        seen = None if mask is None else cv2.resize(mask.astype(np.uint8) * 255, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        keypoints, descriptors = sift.detectAndCompute(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), seen)
-        pixels = np.array([k.pt for k in keypoints], dtype=np.float64).reshape(-1, 2) + 0.5
-        features.append((pixels, descriptors))
+    features = list(mapped(lambda i: _features(pictures[i], scene.mask(i)), range(len(scene))))
+    pairs = neighbour_pairs(cameras)
     xyz, rgb, views, errors = [], [], [], []
-    for a, b in neighbour_pairs(cameras):
-        found, error = _pair(cameras, a, b, features[a], features[b])
+    for (a, b), (found, error) in zip(pairs, mapped(lambda p: _pair(cameras, *p, features[p[0]], features[p[1]]), pairs), strict=True):
         errors.append(error)
         if len(found):
             pixel = np.clip(cameras.project(a, found)[0].astype(int), 0, sizes[a] - 1)
@@ -54,6 +48,15 @@ def triangulate(scene: Scene) -> Triangulation:
         return Triangulation(SparsePoints(np.empty((0, 3)), np.empty((0, 3), np.uint8)), np.empty((0, 2), int), float("nan"))
     median = float(np.median(every_error)) if len(every_error) else float("nan")
     return Triangulation(SparsePoints(np.concatenate(xyz), np.concatenate(rgb)), np.concatenate(views), median)
+
+
+def _features(
+    picture: UInt8[ndarray, "h w 3"], mask: Bool[ndarray, "h2 w2"] | None
+) -> tuple[Float[ndarray, "k 2"], Float[ndarray, "k 128"] | None]:
+    """SIFT features inside the mask: pixels and descriptors."""
+    seen = None if mask is None else cv2.resize(mask.astype(np.uint8) * 255, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    keypoints, descriptors = cv2.SIFT.create(_FEATURES).detectAndCompute(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), seen)
+    return np.array([k.pt for k in keypoints], dtype=np.float64).reshape(-1, 2) + 0.5, descriptors
 
 
 def with_points(scene: Scene) -> Scene:
@@ -106,7 +109,7 @@ def neighbour_pairs(cameras: Cameras, neighbours: int = _NEIGHBOURS) -> list[tup
 
 
 def _pair(
-    cameras: Cameras, a: int, b: int, first: tuple[ndarray, ndarray], second: tuple[ndarray, ndarray]
+    cameras: Cameras, a: int, b: int, first: tuple[ndarray, ndarray | None], second: tuple[ndarray, ndarray | None]
 ) -> tuple[Float[ndarray, "p 3"], Float[ndarray, "m"]]:
     """Points seen in both views, and the epipolar errors of all matches in pixels."""
     empty = np.empty((0, 3)), np.empty(0)

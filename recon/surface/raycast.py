@@ -57,10 +57,10 @@ class Raycaster:
         """Whether nothing lies between points and an eye; the last ``margin`` scene units before a point do not count."""
         import open3d as o3d
 
-        direction = eye - points
-        length = np.linalg.norm(direction, axis=1, keepdims=True)
-        direction = direction / np.maximum(length, 1e-12)
-        rays = np.concatenate([points + margin * direction - self._origin, direction], axis=1).astype(np.float32)
+        start = (points - self._origin).astype(np.float32)
+        direction = (eye - self._origin).astype(np.float32) - start
+        direction /= np.maximum(np.sqrt(np.einsum("ij,ij->i", direction, direction)), np.float32(1e-12))[:, None]
+        rays = np.concatenate([start + np.float32(margin) * direction, direction], axis=1)
         blocked = self._scene.test_occlusions(o3d.core.Tensor(rays), tnear=0.0, tfar=float("inf"))
         return ~blocked.numpy()
 

@@ -28,18 +28,15 @@ def bake(mesh: Triangles, scene: Scene, side: int) -> Generator[Progress, None, 
     texels, points, normals = _texel_surface(mesh, atlas, side)
     caster = Raycaster(mesh)
     margin = 2e-3 * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
-    detail, detail_weight = np.zeros((len(points), 3)), np.zeros(len(points))
-    base, base_weight = np.zeros((len(points), 3)), np.zeros(len(points))
+    detail, base = np.zeros((2, len(points), 4), np.float32)  # colours times weight, and weight
     for i, (rows, color, low, weight) in enumerate(mapped(lambda view: _see(scene, view, points, normals, caster, margin), range(len(scene)))):
         yield Progress("texture", 0.15 + 0.8 * i / len(scene), f"photo {i + 1} of {len(scene)}")
-        sharp = weight**4  # the best views count, smoothly
-        detail[rows] += sharp[:, None] * (color - low)
-        detail_weight[rows] += sharp
-        base[rows] += weight[:, None] * low
-        base_weight[rows] += weight
-    seen = base_weight > 0
-    colors = np.zeros((len(points), 3))
-    colors[seen] = base[seen] / base_weight[seen, None] + detail[seen] / detail_weight[seen, None]
+        # The best views count, smoothly. Weights of a part in ten thousand are still far from single precision's end.
+        detail[rows] += _weighted(color - low, weight**4)
+        base[rows] += _weighted(low, weight)
+    seen = base[:, 3] > 0
+    colors = np.zeros((len(points), 3), np.float32)
+    colors[seen] = base[seen, :3] / base[seen, 3:] + detail[seen, :3] / detail[seen, 3:]
     if seen.any() and not seen.all():
         from scipy.spatial import cKDTree
 
@@ -49,6 +46,10 @@ def bake(mesh: Triangles, scene: Scene, side: int) -> Generator[Progress, None, 
         colors[:] = 127
     texture = _fill_gutters(texels, np.clip(np.round(colors), 0, 255).astype(np.uint8), side)
     return Asset(mesh, atlas.uv, atlas.faces, texture)
+
+
+def _weighted(colors: Float[ndarray, "k 3"], weight: Float[ndarray, "k"]) -> Float[ndarray, "k 4"]:
+    return np.concatenate([colors * weight[:, None], weight[:, None]], axis=1).astype(np.float32)
 
 
 def _texel_surface(mesh: Triangles, atlas: Atlas, side: int) -> tuple[Int[ndarray, "p"], Float[ndarray, "p 3"], Float[ndarray, "p 3"]]:
@@ -63,7 +64,7 @@ def _texel_surface(mesh: Triangles, atlas: Atlas, side: int) -> tuple[Int[ndarra
     corners = mesh.faces[face]
     points = (mesh.vertices[corners] * weights[..., None]).sum(1)
     normals = (mesh.vertex_normals[corners] * weights[..., None]).sum(1)
-    return texels, points, normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return texels, points, (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 def _see(
@@ -73,9 +74,9 @@ def _see(
     cameras = scene.posed()
     picture, mask = scene.image(view), scene.mask(view)
     height, width = picture.shape[:2]
-    to_eye = cameras.centers[view] - points
+    to_eye = (cameras.centers[view] - points).astype(np.float32)
     distance = np.sqrt(np.einsum("ij,ij->i", to_eye, to_eye))
-    cosine = np.einsum("ij,ij->i", normals, to_eye) / np.maximum(distance, 1e-12)
+    cosine = np.einsum("ij,ij->i", normals, to_eye) / np.maximum(distance, np.float32(1e-12))
     rows = np.flatnonzero(cosine > 0.15)
     pixels, depth = cameras.project(view, points[rows])
     (x, y), border = pixels.T, 2.0
@@ -94,7 +95,7 @@ def _see(
     resolution = (np.median(distance[rows]) / distance[rows]) if len(rows) else np.empty(0)
     weight = cosine[rows] ** 2 * resolution**2 * fade * value[:, 6]
     good = weight > 1e-4
-    return rows[good], value[good, :3], value[good, 3:6], weight[good]
+    return rows[good], value[good, :3], value[good, 3:6], weight[good].astype(np.float32)
 
 
 def _blurred(picture: UInt8[ndarray, "h w 3"], mask: Bool[ndarray, "h w"] | None) -> Float[ndarray, "h w 3"]:
