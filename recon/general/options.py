@@ -77,7 +77,7 @@ class TrainOptions:
     """Worlds a step and process."""
     enlargements: tuple[int, ...] = (1,)
     """The steps take turns with these factors by which photos are enlarged before the model looks, as the engine enlarges small
-    ones (the shipped weights: 1, 2, 2, 3); a step at factor f sees a batch divided by f, and f times the rays of each target."""
+    ones (the shipped weights: at last 1, 2, 3, 4); a step at factor f sees a batch divided by f, and f times the rays of each target."""
     views: int = 8
     """Source views of each target; 3 to this many are used."""
     neighbours: int = 4
