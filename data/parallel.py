@@ -13,9 +13,13 @@ WORKERS = 4
 """Each holds a photo's worth of memory."""
 
 
-def mapped(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """``function`` of each item, in order, worked out a few ahead; what it raises is raised when its turn comes."""
-    workers = min(WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def mapped(function: Callable[[A], B], items: Iterable[A], most: int = WORKERS) -> Iterator[B]:
+    """``function`` of each item, in order, worked out a few ahead; what it raises is raised when its turn comes.
+
+    Args:
+        most: threads at once, for work that takes much memory.
+    """
+    workers = min(most, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     waiting: deque[Future[B]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:

@@ -7,13 +7,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
-from data.parallel import mapped
+from data.parallel import WORKERS, mapped
 from data.progress import Progress
 from data.scene import Scene
 from recon.surface.asset import Asset
 from recon.surface.raycast import Raycaster
 from recon.surface.triangles import Triangles
 from recon.surface.unwrapping import Atlas, unwrap
+
+TEXELS_AT_ONCE = 3_000_000
+"""Each takes some 150 bytes while a photo is looked at; photos beyond that wait."""
 
 
 def bake(mesh: Triangles, scene: Scene, side: int) -> Generator[Progress, None, Asset]:
@@ -29,7 +32,9 @@ def bake(mesh: Triangles, scene: Scene, side: int) -> Generator[Progress, None, 
     caster = Raycaster(mesh)
     margin = 2e-3 * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
     detail, base = np.zeros((2, len(points), 4), np.float32)  # colours times weight, and weight
-    for i, (rows, color, low, weight) in enumerate(mapped(lambda view: _see(scene, view, points, normals, caster, margin), range(len(scene)))):
+    most = max(min(WORKERS, TEXELS_AT_ONCE // max(len(points), 1)), 1)
+    views = mapped(lambda view: _see(scene, view, points, normals, caster, margin), range(len(scene)), most)
+    for i, (rows, color, low, weight) in enumerate(views):
         yield Progress("texture", 0.15 + 0.8 * i / len(scene), f"photo {i + 1} of {len(scene)}")
         # The best views count, smoothly. Weights of a part in ten thousand are still far from single precision's end.
         detail[rows] += _weighted(color - low, weight**4)
