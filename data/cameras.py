@@ -122,6 +122,17 @@ class Cameras:
         return rigid_inverse(self.camera_to_world)
 
     @property
+    def projections(self) -> Float[ndarray, "n 3 4"]:
+        """``K [R | t]``: homogeneous points of the world to pixels times z-depth.
+
+        Raises:
+            ValueError: a lens bends straight lines; `data.prepare` straightens the photos.
+        """
+        if self.distorted:
+            raise ValueError("a distorting lens has no projection matrix: prepare the scene first")
+        return self.intrinsics @ self.world_to_camera[:, :3]
+
+    @property
     def distorted(self) -> bool:
         """Whether any lens bends straight lines."""
         return any(lens != "pinhole" for lens in self.lenses) and bool(np.any(self.distortion != 0) or "fisheye" in self.lenses)

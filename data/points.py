@@ -15,6 +15,7 @@ from data.scene import Scene, SparsePoints
 _SIDE = 800
 _FEATURES = 3000
 _NEIGHBOURS = 4
+_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ def triangulate(scene: Scene) -> Triangulation:
     pictures = [_shrink(scene.image(i)) for i in range(len(scene))]
     sizes = np.array([[p.shape[1], p.shape[0]] for p in pictures])
     cameras = cameras.resized(sizes)
-    features = list(mapped(lambda i: _features(pictures[i], scene.mask(i)), range(len(scene))))
+    features = list(mapped(lambda i: _features(pictures[i], scene.mask(i)), range(len(scene)), _THREADS))
     pairs = neighbour_pairs(cameras)
     xyz, rgb, views, errors = [], [], [], []
-    for (a, b), (found, error) in zip(pairs, mapped(lambda p: _pair(cameras, *p, features[p[0]], features[p[1]]), pairs), strict=True):
+    for (a, b), (found, error) in zip(pairs, mapped(lambda p: _pair(cameras, *p, features[p[0]], features[p[1]]), pairs, _THREADS), strict=True):
         errors.append(error)
         if len(found):
             pixel = np.clip(cameras.project(a, found)[0].astype(int), 0, sizes[a] - 1)

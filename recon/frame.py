@@ -9,6 +9,7 @@ from torch import Tensor
 
 from data.cameras import Cameras, focus_point
 from data.scene import Scene
+from kernels.reprojection import silhouette
 from recon.fields import Rays
 from recon.paths import surrounds
 
@@ -99,20 +100,16 @@ def inside_hull(
 
     kept = np.ones(len(points), dtype=bool)
     seen = np.zeros(len(points), dtype=np.int64)
+    projections = cameras.projections
+    few = points[:: max(len(points) // 1000, 1)]  # enough for what is typical
     for i, mask in enumerate(masks):
         if mask is None:
             continue
-        pixels, depth = cameras.project(i, points)
-        typical = max(float(np.median(np.abs(depth))), 1e-9)
+        typical = max(float(np.median(np.abs(few @ projections[i, 2, :3] + projections[i, 2, 3]))), 1e-9) if len(few) else 1.0
         grow = int(np.ceil(slack * cameras.intrinsics[i, 0, 0] / typical)) if slack else 0
         wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * grow + 1, 2 * grow + 1), np.uint8)) > 0 if grow else mask
-        height, width = mask.shape
-        x, y = np.floor(pixels[:, 0]).astype(np.int64), np.floor(pixels[:, 1]).astype(np.int64)
-        inside = (depth > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
-        seen += inside
-        kept[inside] &= wide[y[inside], x[inside]]
-        if not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()):
-            kept &= inside
+        whole = not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+        silhouette(points, projections[i], wide, whole, kept, seen)
     return kept & (seen >= min(2, len(masks)))
 
 

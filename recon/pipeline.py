@@ -48,6 +48,8 @@ from recon.surface.depth import consistent, elected, inside_box, render_depths
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
+from recon.surface.triangles import Triangles
+from recon.surface.unwrapping import Unwrapper
 
 T = TypeVar("T")
 
@@ -365,7 +367,7 @@ class _Run:
         else:
             maps = yield from self.stage("depth", render_depths(field, scene, round(0.6 * options.depth_side), np.full(len(scene), field.near)))
 
-        def surface() -> Generator[Progress, None, Any]:
+        def surface() -> Generator[Progress, None, Triangles]:
             yield Progress("mesh", 0.0, "comparing depths")
             every = maps if stereo is None else inside_box(elected(stereo, maps), field.bounds)
             agreed = consistent(every, least=least)
@@ -375,12 +377,18 @@ class _Run:
             yield Progress("mesh", 0.7, "cleaning")
             return clean(mesh, agreed, options)
 
-        mesh = yield from self.stage("mesh", surface())
-        asset = yield from self.timed_stage("texture", bake(mesh, scene, options.texture))
-        from data import __version__
+        def textured(mesh: Triangles, unwrapper: Unwrapper) -> Generator[Progress, None, Asset]:
+            asset = yield from bake(mesh, scene, options.texture, unwrapper)
+            from data import __version__
 
-        asset = replace(asset, provenance={"made_by": f"lumigraph {__version__}", "engine": self.options.engine, "photos": len(scene)})
-        asset.write(path)
+            asset = replace(asset, provenance={"made_by": f"lumigraph {__version__}", "engine": self.options.engine, "photos": len(scene)})
+            yield Progress("texture", 0.97, "writing")
+            asset.write(path)
+            return asset
+
+        with Unwrapper() as unwrapper:
+            mesh = yield from self.stage("mesh", surface())
+            asset = yield from self.timed_stage("texture", textured(mesh, unwrapper))
         self.state["done"].append("texture")
         self._store()
         return asset

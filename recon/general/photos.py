@@ -30,7 +30,10 @@ def photo_tensor(scene: Scene, view: int) -> Float[torch.Tensor, "3 h w"]:
 
 def known_ranges(scene: Scene) -> Float[ndarray, "n 2"] | None:
     """Ranges of z-depth that can be relied on: measured ones, or those that the scene states, if these are not wide."""
-    ranges = stated_ranges(scene)
+    return _relied_on(scene, stated_ranges(scene))
+
+
+def _relied_on(scene: Scene, ranges: Float[ndarray, "n 2"] | None) -> Float[ndarray, "n 2"] | None:
     measured = scene.mask_meaning != "object" and scene.near_far is not None
     if ranges is None or measured:
         return ranges
@@ -64,8 +67,9 @@ def condition_scene(model: GeneralModel, scene: Scene, views: Sequence[int] | No
     """Look at all photos of a scene, or at some of them."""
     chosen = scene if views is None else scene.select(list(views))
     images = [photo_tensor(chosen, i) for i in range(len(chosen))]
+    ranges = stated_ranges(chosen)
     with torch.no_grad():
-        return model.condition(images, chosen.posed(), known_ranges(chosen), within=stated_ranges(chosen))
+        return model.condition(images, chosen.posed(), _relied_on(chosen, ranges), within=ranges)
 
 
 def save_general_field(field: GeneralField, names: Sequence[str], folder: Path) -> None:

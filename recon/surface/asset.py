@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from data.errors import InputError
 from data.files import atomic_write
-from recon.surface.triangles import Triangles
+from recon.surface.triangles import Triangles, paired
 
 Format = Literal["glb", "obj", "ply"]
 
@@ -38,7 +39,7 @@ class Asset:
         from recon.surface.cleaning import face_components
 
         edges = np.sort(np.concatenate([self.mesh.faces[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))]), axis=1)
-        _, counts = np.unique(edges, axis=0, return_counts=True)
+        _, counts = np.unique(paired(*edges.T), return_counts=True)
         return {
             "vertices": len(self.mesh.vertices), "faces": len(self.mesh.faces), "watertight": bool((counts == 2).all()),
             "components": int(face_components(self.mesh).max() + 1) if len(self.mesh.faces) else 0,
@@ -59,10 +60,10 @@ class Asset:
 
     def _split(self) -> tuple[ndarray, ndarray, ndarray, ndarray]:
         """Vertices, normals, uv and faces with one uv a vertex: seams are doubled."""
-        pairs = np.stack([self.mesh.faces.reshape(-1), self.uv_faces.reshape(-1)], axis=1)
-        unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        v, t = self.mesh.faces.reshape(-1), self.uv_faces.reshape(-1)
+        _, first, inverse = np.unique(paired(v, t), return_index=True, return_inverse=True)
         normals = self.mesh.vertex_normals
-        return self.mesh.vertices[unique[:, 0]], normals[unique[:, 0]], self.uv[unique[:, 1]], inverse.reshape(-1, 3)
+        return self.mesh.vertices[v[first]], normals[v[first]], self.uv[t[first]], inverse.reshape(-1, 3)
 
     def _glb(self, path: Path) -> None:
         import trimesh
@@ -70,8 +71,10 @@ class Asset:
         from trimesh.visual.material import PBRMaterial
 
         vertices, normals, uv, faces = self._split()
+        picture = Image.fromarray(self.texture)
+        picture.save = partial(picture.save, compress_level=3)  # type: ignore[method-assign]  # a third of the time for 6 % more bytes
         material = PBRMaterial(
-            name="photographed", baseColorTexture=Image.fromarray(self.texture), metallicFactor=0.0, roughnessFactor=1.0,
+            name="photographed", baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=1.0,
             doubleSided=True,
         )  # fmt: skip
         mesh = trimesh.Trimesh(

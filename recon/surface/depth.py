@@ -11,6 +11,7 @@ from numpy import ndarray
 from data.cameras import Cameras
 from data.progress import Progress
 from data.scene import Scene
+from kernels.reprojection import lift, vote
 from recon.depthmaps import DepthMaps
 from recon.fields import RadianceField, image_rays, ray_to_z
 from recon.frame import inside_hull
@@ -53,11 +54,10 @@ def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6, le
     """
     cameras = maps.cameras
     nearest = _nearest_views(cameras, neighbours)
+    inverses = np.linalg.inv(cameras.intrinsics)
     filtered = []
     for i, depth in enumerate(maps.depth):
-        rows, columns = np.nonzero(depth)
-        pixels = np.stack([columns, rows], axis=-1) + 0.5
-        world = cameras.unproject(i, pixels, depth[rows, columns].astype(np.float64))
+        rows, columns, world = lift(depth, inverses[i], cameras.camera_to_world[i])
         agree, violate = votes(maps, nearest[i], world, tolerance)
         good = (agree >= least) & (agree >= violate)
         out = np.zeros_like(depth)
@@ -96,9 +96,8 @@ def _ballot(
     tolerance: float,
 ) -> Int[ndarray, "p"]:  # fmt: skip
     """Votes for less votes against the depths of one view at some pixels."""
-    rows, columns = np.nonzero(where)
-    pixels = np.stack([columns, rows], axis=-1) + 0.5
-    world = pools[0].cameras.unproject(view, pixels, depth[rows, columns].astype(np.float64))
+    cameras = pools[0].cameras
+    rows, _, world = lift(np.where(where, depth, 0), np.linalg.inv(cameras.intrinsics[view]), cameras.camera_to_world[view])
     total = np.zeros(len(rows), np.int64)
     for pool in pools:
         agree, violate = votes(pool, others, world, tolerance)
@@ -132,8 +131,7 @@ def _where(maps: DepthMaps, good: Callable[[Float[ndarray, "p 3"]], Bool[ndarray
     """Only the depths whose points in the world are good."""
     kept = []
     for i, depth in enumerate(maps.depth):
-        rows, columns = np.nonzero(depth)
-        world = maps.cameras.unproject(i, np.stack([columns, rows], axis=-1) + 0.5, depth[rows, columns].astype(np.float64))
+        rows, columns, world = lift(depth, np.linalg.inv(maps.cameras.intrinsics[i]), maps.cameras.camera_to_world[i])
         keep = good(world)
         out = np.zeros_like(depth)
         out[rows[keep], columns[keep]] = depth[rows[keep], columns[keep]]
@@ -171,25 +169,10 @@ def votes(
     """How many of ``views`` see a surface at each point, and how many see through it to something behind."""
     agree = np.zeros(len(points), dtype=np.int64)
     violate = np.zeros(len(points), dtype=np.int64)
+    projections = maps.cameras.projections
     for j in views:
-        seen, inside, z = _sample(maps.cameras, int(j), maps.depth[int(j)], points)
-        known = inside & (seen > 0)
-        agree += known & (np.abs(z - seen) < tolerance * z)
-        violate += known & (z < seen * (1 - 2 * tolerance))
+        vote(points, projections[j], maps.depth[j], tolerance, agree, violate)
     return agree, violate
-
-
-def _sample(
-    cameras: Cameras, view: int, depth: Float[ndarray, "h w"], points: Float[ndarray, "p 3"]
-) -> tuple[Float[ndarray, "p"], Bool[ndarray, "p"], Float[ndarray, "p"]]:
-    """Depth of the pixel that each point falls on, whether it falls on one, and the point's own depth."""
-    pixels, z = cameras.project(view, points)
-    height, width = depth.shape
-    x, y = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
-    inside = (z > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    row = np.where(inside, y, 0).astype(np.int64)
-    column = np.where(inside, x, 0).astype(np.int64)
-    return np.where(inside, depth[row, column], 0.0), inside, z
 
 
 def _without_specks(depth: Float[ndarray, "h w"], smallest: int = 40) -> Float[ndarray, "h w"]:

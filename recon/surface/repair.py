@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from recon.surface.triangles import Triangles
+from recon.surface.triangles import Triangles, paired
 
 
 def sound(mesh: Triangles) -> Triangles:
@@ -15,14 +15,17 @@ def sound(mesh: Triangles) -> Triangles:
     areas = mesh.face_areas
     size = float(np.ptp(mesh.vertices, axis=0).max()) if len(mesh.vertices) else 0.0
     mesh = mesh.kept(areas > 1e-12 * size**2)
-    _, first = np.unique(np.sort(mesh.faces, axis=1), axis=0, return_index=True)
-    mesh = mesh.kept(np.sort(first))
+    low, middle, high = np.sort(mesh.faces, axis=1).T
+    mesh = mesh.kept(np.sort(np.unique(paired(paired(low, middle), high), return_index=True)[1]))
     return mesh.kept(~_beyond_two(mesh))
 
 
 def _beyond_two(mesh: Triangles) -> Bool[ndarray, "f"]:
     """Faces that are the third or later, by area, at one of their edges."""
     edges, owner = _undirected_edges(mesh.faces)
+    ordered = np.sort(edges)
+    if not (ordered[2:] == ordered[:-2]).any():
+        return np.zeros(len(mesh.faces), bool)
     order = np.lexsort([-mesh.face_areas[owner], edges])
     ranked, faces = edges[order], owner[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
@@ -34,8 +37,8 @@ def _beyond_two(mesh: Triangles) -> Bool[ndarray, "f"]:
 
 def _undirected_edges(faces: Int[ndarray, "f 3"]) -> tuple[Int[ndarray, "e"], Int[ndarray, "e"]]:
     """One number for each edge of each face, equal where edges are, and the face."""
-    ends = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1).astype(np.int64)
-    return ends[:, 0] * (faces.max(initial=0) + 1) + ends[:, 1], np.tile(np.arange(len(faces)), 3)
+    ends = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    return paired(*ends.T), np.tile(np.arange(len(faces)), 3)
 
 
 def holes_closed(mesh: Triangles, perimeter: float) -> Triangles:

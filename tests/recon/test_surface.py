@@ -20,8 +20,8 @@ from recon.surface.raycast import Raycaster, render_mesh
 from recon.surface.repair import boundary_loops, holes_closed, sound
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
-from recon.surface.triangles import Triangles
-from recon.surface.unwrapping import unwrap
+from recon.surface.triangles import Triangles, paired
+from recon.surface.unwrapping import Unwrapper
 from tests.conftest import drain, ring_of_cameras, sphere_picture, write_sphere_scene
 
 OPTIONS = SurfaceOptions(resolution=64, depth_side=128, faces=4000, texture=256)
@@ -151,7 +151,8 @@ def test_broken_faces_go() -> None:
 
 
 def test_a_mesh_that_xatlas_cannot_unwrap_in_time_is_textured_all_the_same(mesh: Triangles, scene: Scene) -> None:
-    atlas = drain(unwrap(mesh, 256, patience=0.0))
+    with Unwrapper() as child:
+        atlas = drain(child.unwrap(mesh, 256, patience=0.0))
     flat = atlas.uv[atlas.faces]
     assert flat.min() >= 0
     assert flat.max() <= 1
@@ -160,6 +161,21 @@ def test_a_mesh_that_xatlas_cannot_unwrap_in_time_is_textured_all_the_same(mesh:
     first, second = flat[0::2], flat[1::2]  # the two of a cell do not overlap
     n = min(len(first), len(second))
     assert (first[:n, 1, 0] <= second[:n, 0, 0]).all()
+
+
+def test_an_unwrapper_that_has_died_does_no_harm(mesh: Triangles) -> None:
+    with Unwrapper() as child:
+        child._child.kill()
+        child._child.wait()
+        assert drain(child.unwrap(mesh, 256)).faces.shape == mesh.faces.shape
+
+
+def test_numbers_of_pairs_are_as_many_as_the_pairs() -> None:
+    first, second = np.array([0, 0, 2**40, 2**40, 5]), np.array([1, 1, 2**30, 0, 2**30])
+    numbers = paired(first, second)
+    assert np.unique(numbers).size == 4
+    assert numbers[0] == numbers[1]
+    assert (np.argsort(numbers) == np.lexsort([second, first])).all()
 
 
 def _arrays(mesh: Triangles) -> tuple[np.ndarray, np.ndarray]:
