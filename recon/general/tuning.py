@@ -46,8 +46,12 @@ class TuneOptions:
     from nearly the same place, which leaving photos out never shows."""
     on_subject: float = 0.75
     """Share of the rays that fall on the subject, where masks cut it out."""
-    calm: float = 0.02
+    calm: float = 0.005
     """Weight that keeps depth corrections small and smooth."""
+    outlier: float = 0.1
+    """Error of a colour from which on its cost grows in proportion, not by its square."""
+    together: float = 0.5
+    """Share of the time after which the photos that were kept aside are trained on as well, if tuning has helped them."""
     seed: int = 0
 
 
@@ -104,6 +108,7 @@ class Tuner:
         judge = self._judge_rays()
         before = self._judged(judge)
         best, kept, asked = self._checked(), self._snapshot(), 0
+        least, together = best + 0.05, False
         started, step = time.perf_counter(), 0
         while (spent := time.perf_counter() - started) < o.seconds:
             share = spent / o.seconds
@@ -113,11 +118,13 @@ class Tuner:
             step += 1
             if step % 5 == 0:
                 yield Progress("tune", share, f"step {step}", {"loss": loss})
-            if share * CHECKS > asked + 1:
+            if not together and share > o.together and self._checked() > least:
+                together, self.trained = True, list(range(len(self.views)))
+            if not together and share * CHECKS > asked + 1:
                 asked, score = asked + 1, self._checked()
                 if score > best:
                     best, kept = score, self._snapshot()
-        if self._checked() < best:
+        if not together and self._checked() < best:
             self._restore(kept)
         self.field.sources = self._sources()
         self.field.sources = replace(self.field.sources, surface=self.field.sources.surface.detach())
@@ -154,7 +161,7 @@ class Tuner:
         self.field.sources = self._sources()
         own = float(torch.rand((), generator=self.generator)) < self.options.own_share
         rgb = self._rendered(self.views, view, rays, leave_out=None if own else view)
-        color = ((rgb - truth).square() + 1e-4).sqrt().mean()
+        color = ((rgb - truth).square() + self.options.outlier**2).sqrt().mean()
         c = self.change
         rough = c.square().mean() + (c[..., 1:, :] - c[..., :-1, :]).abs().mean() + (c[..., 1:] - c[..., :-1]).abs().mean()
         loss = color + self.options.calm * rough
