@@ -60,6 +60,11 @@ class RadianceField(Protocol):
     """The one protocol that meshing, rendering, editing and attacks speak."""
 
     @property
+    def device(self) -> torch.device:
+        """Where it works; rays made there need not be sent."""
+        ...
+
+    @property
     def bounds(self) -> Float[np.ndarray, "2 3"]:
         """Lower and upper corner of the region worth meshing, world coordinates."""
         ...
@@ -102,13 +107,16 @@ def pixel_rays(
     return Rays(poses[views, :3, 3], directions, near, far)
 
 
-def image_rays(cameras: Cameras, view: int, near: float = 0.0, far: float = float("inf")) -> Rays:
+def image_rays(
+    cameras: Cameras, view: int, near: float = 0.0, far: float = float("inf"), device: torch.device | str = "cpu"
+) -> Rays:
     """One ray through the centre of every pixel of a pinhole view, row by row."""
     width, height = (int(v) for v in cameras.sizes[view])
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    y, x = torch.meshgrid(torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij")
     pixels = torch.stack([x.reshape(-1), y.reshape(-1)], dim=-1)
-    ones = torch.ones(len(pixels))
-    return pixel_rays(cameras.select([view]), torch.zeros(len(pixels), dtype=torch.long), pixels, near * ones, far * ones)
+    ones = torch.ones(len(pixels), device=device)
+    first = torch.zeros(len(pixels), dtype=torch.long, device=device)
+    return pixel_rays(cameras.select([view]), first, pixels, near * ones, far * ones)
 
 
 def ray_to_z(cameras: Cameras, view: int) -> Float[Tensor, "height width"]:

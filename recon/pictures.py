@@ -39,9 +39,10 @@ def render_picture(field: RadianceField, cameras: Cameras, view: int, near: floa
         near: where rays start, scene units.
     """
     width, height = (int(v) for v in cameras.sizes[view])
-    rays = field.render(image_rays(cameras, view, near=near))
+    rays = field.render(image_rays(cameras, view, near=near, device=field.device))
     depth, opacity, seen = (x.reshape(height, width) for x in (rays.depth, rays.opacity, rays.seen))
-    return Picture(filled(rays.rgb.reshape(height, width, 3), seen, depth > 0), depth, opacity, seen)
+    rgb, trusted, met = (x.to(field.device) for x in (rays.rgb.reshape(height, width, 3), seen, depth > 0))
+    return Picture(filled(rgb, trusted, met).to(depth.device), depth, opacity, seen)
 
 
 def filled(rgb: Float[Tensor, "h w 3"], known: Float[Tensor, "h w"], met: Bool[Tensor, "h w"]) -> Float[Tensor, "h w 3"]:

@@ -55,3 +55,14 @@ def lift(depth, rows, columns, inverse, pose, points):
         y = (inverse[1, 0] * u + inverse[1, 1] * v + inverse[1, 2]) * z
         for k in range(3):
             points[i, k] = pose[k, 0] * x + pose[k, 1] * y + pose[k, 2] * z + pose[k, 3]
+
+
+@nb.njit(parallel=True, **_OPTIONS)
+def rays_toward(points, rows, eye, origin, margin, rays):
+    for i in nb.prange(len(rows)):
+        x, y, z = points[rows[i], 0], points[rows[i], 1], points[rows[i], 2]
+        dx, dy, dz = eye[0] - x, eye[1] - y, eye[2] - z
+        scale = 1 / max(np.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)
+        dx, dy, dz = dx * scale, dy * scale, dz * scale
+        rays[i, 0], rays[i, 1], rays[i, 2] = x - origin[0] + margin * dx, y - origin[1] + margin * dy, z - origin[2] + margin * dz
+        rays[i, 3], rays[i, 4], rays[i, 5] = dx, dy, dz

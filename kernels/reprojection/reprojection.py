@@ -87,6 +87,31 @@ def lift_reference(
     return rows, columns, local @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
 
 
+def rays_toward(
+    points: Float[ndarray, "p 3"], rows: Int[ndarray, "k"], eye: Float[ndarray, "3"], origin: Float[ndarray, "3"], margin: float
+) -> Float[ndarray, "k 6"]:
+    """Rays from some of the points to an eye: start and unit direction, single precision, counted from ``origin``.
+
+    Args:
+        rows: which points.
+        margin: how far before its point a ray starts.
+    """
+    from kernels.reprojection import cpu
+
+    rays = np.empty((len(rows), 6), np.float32)
+    cpu.rays_toward(np.ascontiguousarray(points, np.float64), rows, np.asarray(eye, np.float64), np.asarray(origin, np.float64), margin, rays)
+    return rays
+
+
+def rays_toward_reference(
+    points: Float[ndarray, "p 3"], rows: Int[ndarray, "k"], eye: Float[ndarray, "3"], origin: Float[ndarray, "3"], margin: float
+) -> Float[ndarray, "k 6"]:
+    """The twin of `rays_toward` in plain NumPy."""
+    direction = eye - points[rows]
+    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
+    return np.concatenate([points[rows] - origin + margin * direction, direction], axis=1).astype(np.float32)
+
+
 def _fallen(points: ndarray, projection: ndarray, height: int, width: int) -> tuple[ndarray, ndarray, ndarray, ndarray]:
     """Whether each point falls on a pixel, that pixel's row and column (0 where not), and the point's depth."""
     local = points @ projection[:, :3].T + projection[:, 3]

@@ -190,6 +190,11 @@ class GeneralField:
     near: float = 0.0
 
     @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.model.device
+
+    @property
     def bounds(self) -> Float[np.ndarray, "2 3"]:
         """Box of what was seen, or the one that was set."""
         if self.subject_box is not None:
@@ -225,11 +230,12 @@ class GeneralField:
                 parts.append(RenderedRays(traced.rgb.clamp(0, 1), met, traced.opacity.clamp(0, 1), traced.seen.clamp(0, 1)))
                 order.append(piece[0])
         joined = RenderedRays.join(parts)
-        back = torch.empty(len(rays), dtype=torch.long)
-        back[torch.cat(order).cpu()] = torch.arange(len(rays))
-        if not torch.is_grad_enabled():
-            joined = joined.cpu()
-        return joined[back.to(joined.rgb.device)]
+        if len(order) > 1:
+            everything = torch.cat(order)
+            back = torch.empty_like(everything)
+            back[everything] = torch.arange(len(rays), device=back.device)
+            joined = joined[back]
+        return joined if torch.is_grad_enabled() else joined.cpu()
 
     def trace(self, rays: Rays, views: Int[Tensor, "v"], near: Tensor, far: Tensor, color: bool = True) -> Traced:
         """Everything about rays of one origin, blended from the given source views; blending weights included.
@@ -272,7 +278,9 @@ class GeneralField:
         if self.model.options.chunk_samples is None and self.model.device.type == "cuda":
             # Some 150 bytes each; half of what is free.
             samples = min(80_000_000, torch.cuda.mem_get_info(self.model.device)[0] // 300)
-        return max(samples // (views * o.coarse_samples), 64)
+        # Whole thousands: Triton compiles its kernels anew for counts that 16 does not divide, half a second each.
+        count = samples // (views * o.coarse_samples)
+        return count // 1024 * 1024 if count >= 1024 else max(count, 64)
 
     def _groups(self, rays: Rays) -> list[tuple[Tensor, Tensor]]:
         """Rays that start together, with the source views for them."""

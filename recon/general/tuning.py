@@ -1,6 +1,7 @@
 """Tuning on a scene: seconds to minutes of training on its own photos, from the shipped weights.
 
-Photos are rendered from the others and compared with themselves, all but a few, which decide what is kept. What changes: the
+Photos are rendered from the others and compared with themselves, all but a few, which decide what is kept; if that has helped
+them by half of the time, they are trained on as well from then on. What changes: the
 small networks along the ray, the depth of every source view, pixel by pixel, and a hash grid of corrections (`detail`). The
 encoder and the volumes stay as they are, so that a step costs a few rays and no volumes, and what must be kept is small.
 """

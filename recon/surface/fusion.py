@@ -7,7 +7,7 @@ from numpy import ndarray
 from data.errors import InputError
 from recon.depthmaps import DepthMaps
 from recon.surface.options import SurfaceOptions
-from recon.surface.triangles import Triangles
+from recon.surface.triangles import Triangles, paired
 
 
 def voxel_size(maps: DepthMaps, box: Float[ndarray, "2 3"], options: SurfaceOptions) -> float:
@@ -47,7 +47,11 @@ def fuse(maps: DepthMaps, voxel: float) -> Triangles:
     core = o3d.core
     # Open3D works in single precision: fuse around the origin, so that coordinates far from it keep their digits.
     origin = maps.cameras.centers.mean(0)
-    grid = o3d.t.geometry.VoxelBlockGrid(("tsdf", "weight"), (core.float32, core.float32), ((1), (1)), voxel, 16, 20_000)
+
+    def grid_of(blocks: int):  # type: ignore[no-untyped-def]  # Open3D has no types
+        return o3d.t.geometry.VoxelBlockGrid(("tsdf", "weight"), (core.float32, core.float32), ((1), (1)), voxel, 16, blocks)
+
+    touching, views = grid_of(1), []
     for i, depth in enumerate(maps.depth):
         if not (depth > 0).any():
             continue
@@ -56,9 +60,13 @@ def fuse(maps: DepthMaps, voxel: float) -> Triangles:
         k = maps.cameras.intrinsics[i].copy()
         k[:2, 2] -= 0.5  # Open3D puts the first pixel's centre at (0, 0)
         picture = o3d.t.geometry.Image(core.Tensor(np.ascontiguousarray(depth[..., None])))
-        intrinsic, extrinsic = core.Tensor(k), core.Tensor(world_to_camera)
-        far = float(depth.max()) * 1.01
-        blocks = grid.compute_unique_block_coordinates(picture, intrinsic, extrinsic, 1.0, far, 6.0)
-        grid.integrate(blocks, picture, intrinsic, extrinsic, 1.0, far, 6.0)
+        seen = (picture, core.Tensor(k), core.Tensor(world_to_camera), 1.0, float(depth.max()) * 1.01, 6.0)
+        views.append((touching.compute_unique_block_coordinates(*seen), seen))
+    # Room for what is touched and no more: each block is 32 KB, and clearing them all is a large part of the work.
+    every = np.concatenate([blocks.numpy() for blocks, _ in views]).astype(np.int64) if views else np.zeros((0, 3), np.int64)
+    low = every.min(0, initial=0)
+    grid = grid_of(len(np.unique(paired(paired(*(every - low).T[:2]), (every - low)[:, 2]))) + 1)
+    for blocks, seen in views:
+        grid.integrate(blocks, *seen)
     mesh = grid.extract_triangle_mesh(weight_threshold=0.5).to_legacy()
     return Triangles(np.asarray(mesh.vertices, dtype=np.float64) + origin, np.asarray(mesh.triangles, dtype=np.int64))

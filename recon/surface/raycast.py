@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from data.cameras import Cameras
+from kernels.reprojection import rays_toward
 from recon.surface.asset import Asset
 from recon.surface.triangles import Triangles
 
@@ -53,14 +54,17 @@ class Raycaster:
         query = o3d.core.Tensor((points - self._origin).astype(np.float32))
         return self._scene.compute_distance(query).numpy()
 
-    def visible(self, points: Float[ndarray, "p 3"], eye: Float[ndarray, "3"], margin: float) -> Bool[ndarray, "p"]:
-        """Whether nothing lies between points and an eye; the last ``margin`` scene units before a point do not count."""
+    def visible(
+        self, points: Float[ndarray, "p 3"], eye: Float[ndarray, "3"], margin: float, rows: Int[ndarray, "k"] | None = None
+    ) -> Bool[ndarray, "k"]:
+        """Whether nothing lies between points and an eye; the last ``margin`` scene units before a point do not count.
+
+        Args:
+            rows: which points are asked about; all if not given.
+        """
         import open3d as o3d
 
-        start = (points - self._origin).astype(np.float32)
-        direction = (eye - self._origin).astype(np.float32) - start
-        direction /= np.maximum(np.sqrt(np.einsum("ij,ij->i", direction, direction)), np.float32(1e-12))[:, None]
-        rays = np.concatenate([start + np.float32(margin) * direction, direction], axis=1)
+        rays = rays_toward(points, np.arange(len(points)) if rows is None else rows, eye, self._origin, margin)
         blocked = self._scene.test_occlusions(o3d.core.Tensor(rays), tnear=0.0, tfar=float("inf"))
         return ~blocked.numpy()
 

@@ -76,10 +76,13 @@ def holes_closed(mesh: Triangles, perimeter: float) -> Triangles:
 
 def boundary_loops(mesh: Triangles) -> list[Int[ndarray, "_"]]:
     """Vertices along each closed boundary, in the direction of the faces beside it; rims that touch themselves left out."""
+    if len(mesh.faces) == 0:
+        return []
     edges, _ = _undirected_edges(mesh.faces)
     ends = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
-    _, inverse, counts = np.unique(edges, return_inverse=True, return_counts=True)
-    border = ends[counts[inverse.reshape(-1)] == 1]
+    order = np.argsort(edges, kind="stable")
+    changes = np.r_[True, edges[order[1:]] != edges[order[:-1]], True]
+    border = ends[np.sort(order[changes[1:] & changes[:-1]])]
     count = len(mesh.vertices)
     plain = (np.bincount(border[:, 0], minlength=count) == 1) & (np.bincount(border[:, 1], minlength=count) == 1)
     following = np.full(count, -1)

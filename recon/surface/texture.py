@@ -55,7 +55,7 @@ def bake(mesh: Triangles, scene: Scene, side: int, unwrapper: Unwrapper | None =
         yield Progress("texture", 0.15 + 0.8 * i / len(scene), f"photo {i + 1} of {len(scene)}")
         height, width = photo.trust.shape
         rows, seen = facing(texels, cameras.centers[i], projections[i], (width, height))
-        clear = caster.visible(texels.points[rows], cameras.centers[i], margin)
+        clear = caster.visible(texels.points, cameras.centers[i], margin, rows)
         add_photo(photo.picture, photo.low, photo.trust, rows, seen, clear, detail, base)
     seen = base[:, 3] > 0
     colors = np.zeros((len(base), 3), np.float32)

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from data.cameras import Cameras, intrinsic_matrix, look_at
-from kernels.reprojection import lift, lift_reference, silhouette, silhouette_reference, vote, vote_reference
+from kernels.reprojection import (
+    lift,
+    lift_reference,
+    rays_toward,
+    rays_toward_reference,
+    silhouette,
+    silhouette_reference,
+    vote,
+    vote_reference,
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +66,19 @@ def test_lifting_equals_the_twin_and_undoes_projecting(camera: Cameras) -> None:
     np.testing.assert_allclose(pixels, np.stack([columns, rows], axis=1) + 0.5, atol=1e-6)
     np.testing.assert_allclose(z, depth[rows, columns], atol=1e-6)
     assert lift(np.zeros((4, 5), np.float32), inverse, camera.camera_to_world[0])[2].shape == (0, 3)
+
+
+@pytest.mark.parametrize("count", [0, 300])
+def test_rays_equal_the_twin(count: int) -> None:
+    """Also for a world far from the origin, and for a point at the eye itself."""
+    rng = np.random.default_rng(3)
+    eye = np.array([4e5, 5e6, 300.0])
+    points = rng.normal(size=(500, 3)) + eye
+    points[0] = eye
+    rows = np.arange(count)[::2]
+    mine, theirs = (f(points, rows, eye, points.mean(0), 0.01) for f in (rays_toward, rays_toward_reference))
+    np.testing.assert_allclose(mine, theirs, atol=1e-6)
+    assert mine.dtype == np.float32
 
 
 def test_a_distorting_lens_has_no_projection() -> None:
