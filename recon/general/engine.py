@@ -278,7 +278,7 @@ class GeneralField:
         if self.model.options.chunk_samples is None and self.model.device.type == "cuda":
             # Some 150 bytes each; half of what is free.
             samples = min(80_000_000, torch.cuda.mem_get_info(self.model.device)[0] // 300)
-        # Whole thousands: Triton compiles its kernels anew for counts that 16 does not divide, half a second each.
+        # Whole thousands: Triton compiles a kernel anew where 16 stops dividing a count.
         count = samples // (views * o.coarse_samples)
         return count // 1024 * 1024 if count >= 1024 else max(count, 64)
 

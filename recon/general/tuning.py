@@ -1,9 +1,9 @@
 """Tuning on a scene: seconds to minutes of training on its own photos, from the shipped weights.
 
 Photos are rendered from the others and compared with themselves, all but a few, which decide what is kept; if that has helped
-them by half of the time, they are trained on as well from then on. What changes: the
-small networks along the ray, the depth of every source view, pixel by pixel, and a hash grid of corrections (`detail`). The
-encoder and the volumes stay as they are, so that a step costs a few rays and no volumes, and what must be kept is small.
+them by half of the time, they are trained on as well from then on, and decide nothing more. What changes: the small networks
+along the ray, the depth of every source view, pixel by pixel, and a hash grid of corrections (`detail`). The encoder and the
+volumes stay as they are, so that a step costs a few rays and no volumes, and what must be kept is small.
 """
 
 import time
@@ -27,6 +27,8 @@ from recon.general.sources import Sources, slopes
 
 CHECKS = 6
 """How often, before the end, tuning asks whether it still helps."""
+GAIN = 0.05
+"""What it must have gained by then to be trusted with every photo, dB."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Tuner:
         judge = self._judge_rays()
         before = self._judged(judge)
         best, kept, asked = self._checked(), self._snapshot(), 0
-        least, together = best + 0.05, False
+        least, together = best + GAIN, False
         started, step = time.perf_counter(), 0
         while (spent := time.perf_counter() - started) < o.seconds:
             share = spent / o.seconds
@@ -119,12 +121,12 @@ class Tuner:
             step += 1
             if step % 5 == 0:
                 yield Progress("tune", share, f"step {step}", {"loss": loss})
-            if not together and share > o.together and self._checked() > least:
-                together, self.trained = True, list(range(len(self.views)))
             if not together and share * CHECKS > asked + 1:
                 asked, score = asked + 1, self._checked()
                 if score > best:
                     best, kept = score, self._snapshot()
+                if share > o.together and score > least:
+                    together, self.trained = True, list(range(len(self.views)))
         if not together and self._checked() < best:
             self._restore(kept)
         self.field.sources = self._sources()

@@ -1,6 +1,7 @@
 """The general engine: symmetries that must hold for any weights, the truth injected, the shipped weights, bad input."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -311,6 +312,31 @@ def test_untrained_details_change_nothing_and_trained_ones_survive_storage(model
     assert (field.sdf(points) > signed).all()
     field.model.network.detail = Detail.stored(detail.state_dict())
     assert torch.equal(field.render(rays).rgb, moved.rgb)
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_photos_kept_aside_are_trained_on_once_tuning_has_helped_them(model, scene, monkeypatch, helps: bool) -> None:
+    """Else they go on deciding, a few times in all, and what was best for them comes back."""
+    images, cameras, ranges = scene
+    tuner = Tuner(model.condition(images, cameras, ranges), read_scene(SAMPLE, SAMPLE).select(range(5)), TuneOptions(seconds=0.5))
+    asked: list[int] = []
+
+    def checked(_: Tuner) -> float:
+        asked.append(1)
+        return 20.0 + (len(asked) if helps else -len(asked))
+
+    def step(this: Tuner) -> float:
+        with torch.no_grad():
+            this.change += 0.001
+        time.sleep(0.005)
+        return 0.0
+
+    monkeypatch.setattr(Tuner, "_checked", checked)
+    monkeypatch.setattr(Tuner, "_step", step)
+    drain(tuner.tune())
+    assert tuner.trained == ([0, 1, 2, 3, 4] if helps else [0, 1, 3, 4])
+    assert bool((tuner.change > 0).all()) == helps
+    assert len(asked) == (4 if helps else 7)
 
 
 def test_tuning_needs_a_third_photo(model, scene) -> None:
