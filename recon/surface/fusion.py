@@ -7,7 +7,7 @@ from numpy import ndarray
 from data.errors import InputError
 from recon.depthmaps import DepthMaps
 from recon.surface.options import SurfaceOptions
-from recon.surface.triangles import Triangles, paired
+from recon.surface.triangles import Triangles
 
 
 def voxel_size(maps: DepthMaps, box: Float[ndarray, "2 3"], options: SurfaceOptions) -> float:
@@ -63,9 +63,8 @@ def fuse(maps: DepthMaps, voxel: float) -> Triangles:
         seen = (picture, core.Tensor(k), core.Tensor(world_to_camera), 1.0, float(depth.max()) * 1.01, 6.0)
         views.append((touching.compute_unique_block_coordinates(*seen), seen))
     # Room for what is touched and no more: each block is 32 KB, and clearing them all is a large part of the work.
-    every = np.concatenate([blocks.numpy() for blocks, _ in views]).astype(np.int64) if views else np.zeros((0, 3), np.int64)
-    low = every.min(0, initial=0)
-    grid = grid_of(len(np.unique(paired(paired(*(every - low).T[:2]), (every - low)[:, 2]))) + 1)
+    every = np.concatenate([np.zeros((0, 3), np.int32), *(blocks.numpy() for blocks, _ in views)])
+    grid = grid_of(len(np.unique(every, axis=0)) + 1)
     for blocks, seen in views:
         grid.integrate(blocks, *seen)
     mesh = grid.extract_triangle_mesh(weight_threshold=0.5).to_legacy()
