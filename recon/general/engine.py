@@ -16,6 +16,7 @@ from data.errors import InputError
 from recon.fields import Rays, RenderedRays
 from recon.general.marching import to_distance
 from recon.general.model import GeneralNetwork, Traced
+from recon.general.overlap import Overlap
 from recon.general.sources import Sources, surface_map
 from recon.general.views import (
     check_views,
@@ -296,18 +297,35 @@ class GeneralField:
         for i in range(int(inverse.max()) + 1):
             index = torch.nonzero(inverse == i)[:, 0]
             center = rays.origins[index].detach().double().mean(0).cpu().numpy()
-            forward = rays.directions[index].detach().double().mean(0).cpu().numpy()
-            out.append((index, self.nearest_views(center, forward / max(np.linalg.norm(forward), 1e-9))))
+            directions = rays.directions[index].detach().double()
+            forward = directions.mean(0)
+            forward = forward / forward.norm().clamp(min=1e-9)
+            widest = float((directions @ forward).amin().clamp(min=0.1))
+            out.append((index, self.nearest_views(center, forward.cpu().numpy(), widest)))
         return out
 
-    def nearest_views(self, center: Float[np.ndarray, "3"], forward: Float[np.ndarray, "3"], leave_out: int | None = None) -> Int[Tensor, "v"]:
-        """The source views to blend for a viewpoint, without one of them if wanted."""
+    def nearest_views(
+        self, center: Float[np.ndarray, "3"], forward: Float[np.ndarray, "3"], widest: float, leave_out: int | None = None
+    ) -> Int[Tensor, "v"]:
+        """The source views to blend for a viewpoint: near, looking the same way, and seeing what it looks at.
+
+        Args:
+            forward: where it looks, of unit length.
+            widest: cosine of the largest angle between this and a ray.
+            leave_out: a view that must not be among them.
+        """
         unlike = unlikeness(self.cameras.centers, self.cameras.forwards, center, forward, mean_distance(self.cameras))
+        count = min(self.model.options.sources, len(unlike) - (leave_out is not None))
         if leave_out is not None:
             unlike[leave_out] = np.inf
-            return torch.from_numpy(np.argsort(unlike)[: min(self.model.options.sources, len(unlike) - 1)].copy()).to(self.model.device)
-        chosen = np.argsort(unlike)[: self.model.options.sources].copy()
-        return torch.from_numpy(chosen).to(self.model.device)
+        if count < len(unlike):
+            unlike += 1 - self._overlap().shares((center - self.origin) / self.scale, forward, widest)
+        return torch.from_numpy(np.argsort(unlike)[:count].copy()).to(self.model.device)
+
+    def _overlap(self) -> Overlap:
+        if not hasattr(self, "_seen"):
+            self._seen = Overlap.of(self.sources, self._points())
+        return self._seen
 
     def _points(self) -> Float[Tensor, "p 3"]:
         """Some surface points of all source views, internal units."""

@@ -24,6 +24,7 @@ from recon.general.detail import Detail
 from recon.general.engine import GeneralField
 from recon.general.photos import photo_tensor
 from recon.general.sources import Sources, slopes
+from recon.general.views import corner_cosine
 
 CHECKS = 6
 """How often, before the end, tuning asks whether it still helps."""
@@ -176,7 +177,7 @@ class Tuner:
 
     def _rendered(self, views: "_Views", view: int, rays: Rays, leave_out: int | None) -> Float[Tensor, "n 3"]:
         center, forward = views.cameras.centers[view], views.cameras.forwards[view]
-        chosen = self.field.nearest_views(center, forward, leave_out)
+        chosen = self.field.nearest_views(center, forward, corner_cosine(views.cameras, view), leave_out)
         near, far = self.field._range(rays)
         return self.field.trace(rays, chosen, near, far).rgb
 

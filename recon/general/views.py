@@ -74,6 +74,14 @@ def unlikeness(
     return np.linalg.norm(centers - center, axis=1) / max(scale, 1e-12) + 1.5 * np.linalg.norm(forwards - forward, axis=1)
 
 
+def corner_cosine(cameras: Cameras, view: int) -> float:
+    """Cosine of the angle between where a pinhole camera looks and its picture's farthest corner."""
+    k, (width, height) = cameras.intrinsics[view], cameras.sizes[view]
+    x = max(k[0, 2], width - k[0, 2]) / k[0, 0]
+    y = max(k[1, 2], height - k[1, 2]) / k[1, 1]
+    return float(1 / np.sqrt(1 + x * x + y * y))
+
+
 def mean_distance(cameras: Cameras) -> float:
     """Mean distance between any two cameras (a camera and itself count, as in training)."""
     c = cameras.centers

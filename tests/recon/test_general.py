@@ -19,10 +19,12 @@ from recon.fields import Rays, image_rays
 from recon.general.detail import Detail
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.marching import crossings, resample, surface_weights, to_coordinate, to_distance
+from recon.general.overlap import Overlap
 from recon.general.photos import known_ranges, photo_tensor, stated_ranges
+from recon.general.sources import Sources
 from recon.general.tuning import TuneOptions, Tuner
 from recon.general.validation import sample_psnr
-from recon.general.views import quarter_turns, turned
+from recon.general.views import corner_cosine, quarter_turns, turned
 from recon.general.weights import SHIPPED, load_network, read_card
 from recon.metrics import psnr
 from recon.options import ReconstructOptions, Task
@@ -121,7 +123,7 @@ def test_weights_sum_to_one_and_gradients_reach_the_photos(model, scene) -> None
     inputs = [image.clone().requires_grad_() for image in images[1:]]
     field = model.condition(inputs, cameras.select([1, 2, 3, 4]), ranges[1:])
     rays = some_rays(cameras, 0, 97)
-    views = field.nearest_views(cameras.centers[0], cameras.forwards[0])
+    views = field.nearest_views(cameras.centers[0], cameras.forwards[0], 0.8)
     near, far = field._range(rays)
     traced = field.trace(rays, views, near, far)
     assert torch.allclose(traced.blend.sum(-1), torch.ones(traced.blend.shape[:2]), atol=1e-5)
@@ -129,6 +131,43 @@ def test_weights_sum_to_one_and_gradients_reach_the_photos(model, scene) -> None
     assert (traced.blend >= 0).all()
     field.render(rays).rgb.sum().backward()
     assert all(i.grad is not None and i.grad.abs().sum() > 0 for i in inputs)
+
+
+@torch.no_grad()
+def test_overlap_counts_what_views_see() -> None:
+    """Three views from one place: at the points, at a wall before them, and the other way."""
+    pose = torch.eye(4).repeat(3, 1, 1)
+    pose[2, :3, :3] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    k = torch.tensor([[8.0, 0, 8], [0, 8, 8], [0, 0, 1]]).repeat(3, 1, 1)
+    surface = torch.zeros(1, 3, 8, 8, 6)
+    surface[0, :, :, :, 0] = torch.tensor([1 / 2, 1 / 0.5, 1 / 2])[:, None, None]
+    empty = torch.zeros(1, 3, 8, 8, 4)
+    sources = Sources(
+        torch.zeros(1, 3, 3, 16, 16), empty, empty, surface, k[None], pose[None], torch.full((1, 3, 2), 16.0), torch.ones(1, 3, dtype=torch.bool)
+    )
+    around = torch.rand(400, 2, generator=torch.Generator().manual_seed(0)) * 6 - 3
+    points = torch.cat([around, torch.full((400, 1), 2.0)], dim=1)
+    overlap = Overlap.of(sources, points)
+    ahead = np.array([0.0, 0.0, 1.0])
+    assert overlap.shares(np.zeros(3), ahead, 0.9).tolist() == [1, 0, 0]
+    aside = float(overlap.shares(np.zeros(3), ahead, 0.0)[0])
+    assert aside == pytest.approx(float((around.abs() < 2).all(1).float().mean()))
+    assert overlap.shares(np.zeros(3), -ahead, 0.9).tolist() == [1, 1, 1]  # nothing there: no share is taken
+
+
+@torch.no_grad()
+def test_views_that_see_the_target_come_first(model, scene) -> None:
+    """Of the two neighbours on either side, the one that sees the target."""
+    images, cameras, ranges = scene
+    field = GeneralModel(model.network, replace(OPTIONS, sources=2)).condition(images, cameras, ranges)
+    place = (cameras.centers[2], cameras.forwards[2], corner_cosine(cameras, 2))
+    itself, second = (int(v) for v in field.nearest_views(*place))
+    assert itself == 2
+    overlap = field._overlap()
+    assert overlap.shares((place[0] - field.origin) / field.scale, *place[1:])[2] > 0.7  # the cone reaches beyond the picture
+    field._seen = replace(overlap, seen=np.tile(np.arange(5) != second, (len(overlap.points), 1)))
+    assert second not in field.nearest_views(*place)
+    assert 2 not in field.nearest_views(*place, leave_out=2)
 
 
 @torch.no_grad()
