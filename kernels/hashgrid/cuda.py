@@ -1,106 +1,121 @@
-"""Triton: a program takes a block of points and one level; corners are computed, never stored."""
+"""The encoding on NVIDIA GPUs: launches of `hashgrid.cu`."""
 
 from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
-from kernels.hashgrid.layout import HashGridLayout
+from kernels.cuda.compiler import Kernel, kernel, multiprocessors
+from kernels.hashgrid.layout import HASHES, HashGridLayout
+from kernels.hashgrid.schedule import Schedule
 
-BLOCK = 256
-
-
-@triton.jit
-def _corner(corner: tl.constexpr, ix, iy, iz, fx, fy, fz, side, dense, mask):
-    """Row within the level and weight of one corner: bit 0 is x, 1 is y, 2 is z."""
-    bx: tl.constexpr = corner & 1
-    by: tl.constexpr = (corner >> 1) & 1
-    bz: tl.constexpr = corner >> 2
-    x = ix + bx
-    y = iy + by
-    z = iz + bz
-    hashed = (x.to(tl.uint32) ^ (y.to(tl.uint32) * 2654435761) ^ (z.to(tl.uint32) * 805459861)).to(tl.int64) & mask
-    row = tl.where(dense != 0, x.to(tl.int64) + side * (y.to(tl.int64) + side * z.to(tl.int64)), hashed)
-    weight = (fx if bx else 1 - fx) * (fy if by else 1 - fy) * (fz if bz else 1 - fz)
-    return row, weight
+_SOURCE = Path(__file__).with_name("hashgrid.cu")
+_MAX_SHARED = 227 * 1024
 
 
-@triton.jit
-def _axis(POINTS, i, live, axis: tl.constexpr, resolution):
-    """Cell along one axis, and the place in it."""
-    scaled = tl.minimum(tl.maximum(tl.load(POINTS + i * 3 + axis, mask=live, other=0.0), 0.0), 1.0) * resolution
-    cell = tl.minimum(tl.floor(scaled), resolution - 1.0)
-    return cell.to(tl.int32), scaled - cell
-
-
-@triton.jit
-def _cells(POINTS, LEVELS, n, BL: tl.constexpr):
-    """The program's points and whether they exist; first row of its level, side of its grid, whether it is dense; their cells."""
-    i = tl.program_id(0).to(tl.int64) * BL + tl.arange(0, BL)
-    live = i < n
-    row = LEVELS + tl.program_id(1) * 3
-    resolution = tl.load(row)
-    ix, fx = _axis(POINTS, i, live, 0, resolution.to(tl.float32))
-    iy, fy = _axis(POINTS, i, live, 1, resolution.to(tl.float32))
-    iz, fz = _axis(POINTS, i, live, 2, resolution.to(tl.float32))
-    return i, live, tl.load(row + 2), resolution + 1, tl.load(row + 1), ix, iy, iz, fx, fy, fz
-
-
-@triton.jit
-def _forward(POINTS, TABLE, LEVELS, OUT, n, mask, L: tl.constexpr, F: tl.constexpr, BL: tl.constexpr):
-    i, live, offset, side, dense, ix, iy, iz, fx, fy, fz = _cells(POINTS, LEVELS, n, BL)
-    f = tl.arange(0, F)[None, :]
-    total = tl.zeros((BL, F), tl.float32)
-    for corner in tl.static_range(8):
-        row, weight = _corner(corner, ix, iy, iz, fx, fy, fz, side, dense, mask)
-        total += weight[:, None] * tl.load(TABLE + (offset + row)[:, None] * F + f, mask=live[:, None], other=0.0)
-    tl.store(OUT + i[:, None] * (L * F) + tl.program_id(1) * F + f, total, mask=live[:, None])
-
-
-@triton.jit
-def _backward(POINTS, GRAD, LEVELS, DTABLE, n, mask, L: tl.constexpr, F: tl.constexpr, BL: tl.constexpr):
-    i, live, offset, side, dense, ix, iy, iz, fx, fy, fz = _cells(POINTS, LEVELS, n, BL)
-    f = tl.arange(0, F)[None, :]
-    grad = tl.load(GRAD + i[:, None] * (L * F) + tl.program_id(1) * F + f, mask=live[:, None], other=0.0)
-    for corner in tl.static_range(8):
-        row, weight = _corner(corner, ix, iy, iz, fx, fy, fz, side, dense, mask)
-        tl.atomic_add(DTABLE + (offset + row)[:, None] * F + f, weight[:, None] * grad, mask=live[:, None])
+def supports(layout: HashGridLayout, dtype: torch.dtype) -> bool:
+    """Whether there are kernels for tables of this layout and type."""
+    return layout.features in (1, 2, 4, 8) and dtype in (torch.float32, torch.float16) and layout.entries * layout.features < 2**31
 
 
 @lru_cache(maxsize=32)
 def _levels(layout: HashGridLayout, device: torch.device) -> Tensor:
-    """Resolution, whether dense, first row: of every level."""
-    return torch.from_numpy(np.stack([layout.resolutions, layout.dense.astype(np.int64), layout.offsets[:-1]], axis=1)).to(device)
+    """Resolution, whether dense, first row, mask: of every level."""
+    rows = [layout.resolutions, layout.dense, layout.offsets[:-1], np.full(layout.levels, layout.mask)]
+    return torch.from_numpy(np.stack([r.astype(np.int32) for r in rows], axis=1)).to(device)
+
+
+def _kernel(name: str, layout: HashGridLayout, schedule: Schedule, table: torch.dtype, gradient: torch.dtype, merge: str = "warp") -> Kernel:
+    together = max(g for g in range(1, min(schedule.forward_levels, 64 // layout.features, layout.levels) + 1) if layout.levels % g == 0)
+    return kernel(_SOURCE, name, {
+        "L": layout.levels, "F": layout.features, "HASH": HASHES.index(layout.hash), "G": together if name == "encode" else 1,
+        "HALF": table == torch.float16, "HALF_GRAD": gradient == torch.float16, "PAIRS": schedule.pairs, "MERGE": merge != "none",
+        "LEVELS_FIRST": schedule.backward_walking == "point-major", "BLOCK": schedule.block,
+    })  # fmt: skip
+
+
+def forward(points: Tensor, table: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor, count: Tensor | None = None) -> None:
+    """Fill ``out [points, levels * features]``, of the table's type.
+
+    Args:
+        count: how many of the points there really are, an int32 on the device; the rest of ``out`` is left alone.
+    """
+    if len(points) == 0:
+        return
+    run = _kernel("encode", layout, schedule, table.dtype, table.dtype)
+    together = max(g for g in range(1, min(schedule.forward_levels, 64 // layout.features, layout.levels) + 1) if layout.levels % g == 0)
+    blocks = -(-len(points) // schedule.block)
+    run((blocks, layout.levels // together), schedule.block, points, table, _levels(layout, points.device), out, len(points), count)
+
+
+def backward_table(points: Tensor, grad: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor, count: Tensor | None = None) -> None:
+    """Add the table's gradient to ``out [entries, features]``; ``grad`` is of the table's type, ``out`` of that or float32."""
+    if len(points) == 0:
+        return
+    levels, blocks = _levels(layout, points.device), -(-len(points) // schedule.block)
+    for merge, group in groupby(range(layout.levels), key=schedule.merge):
+        chosen = list(group)
+        arguments = (points, grad, levels, out, len(points), chosen[0], count)
+        if merge == "private":
+            entries = int(max((layout.resolutions[chosen] + 1) ** 3))
+            shared = entries * layout.features * 4
+            if not layout.dense[chosen].all() or shared > _MAX_SHARED:
+                raise ValueError(f"Levels {chosen} do not fit into shared memory; merge them by 'warp'.")
+            run = _kernel("encode_backward_private", layout, schedule, grad.dtype, out.dtype)
+            run((max(multiprocessors() * (_MAX_SHARED // max(shared, _MAX_SHARED // 2)) // len(chosen), 1), len(chosen)), 1024, *arguments, shared=shared)
+        else:
+            run = _kernel("encode_backward", layout, schedule, grad.dtype, out.dtype, merge)
+            grid = (len(chosen), blocks) if schedule.backward_walking == "point-major" else (blocks, len(chosen))
+            run(grid, schedule.block, *arguments)
+
+
+def backward_points(points: Tensor, table: Tensor, grad: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor) -> None:
+    """Fill ``out [points, 3]``; zero along an axis on which a point was clamped."""
+    if len(points):
+        run = _kernel("encode_backward_points", layout, schedule, table.dtype, table.dtype)
+        run((-(-len(points) // schedule.block),), schedule.block, points, table, grad, _levels(layout, points.device), out, len(points))
+
+
+def adam_touched(master: Tensor, copy: Tensor | None, grad: Tensor, moments: tuple[Tensor, Tensor], rates: Tensor) -> None:
+    """One step on entries whose gradient is not zero; clears it. ``copy`` is the half-precision table that is read, if there is one.
+
+    Args:
+        rates: learning rate with the bias corrected, beta1, beta2, epsilon: float32 on the device.
+    """
+    run = kernel(_SOURCE, "adam_touched", {
+        "L": 1, "F": 4, "HASH": 0, "G": 1, "HALF": copy is not None, "HALF_GRAD": grad.dtype == torch.float16, "PAIRS": 0, "MERGE": 0,
+        "LEVELS_FIRST": 0, "BLOCK": 256,
+    })  # fmt: skip
+    quads = master.numel() // 4
+    run((-(-quads // 256),), 256, master, copy, grad, *moments, rates, quads)
 
 
 class EncodeCuda(torch.autograd.Function):
-    """`encoding.encode` for single-precision tables of 1, 2, 4 or 8 features; gradients of the table alone."""
+    """`encoding.encode` around these kernels; differentiable once."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, table: Tensor, layout: HashGridLayout) -> Tensor:
+    def forward(ctx: Any, points: Tensor, table: Tensor, layout: HashGridLayout, schedule: Schedule, grad_buffer: Tensor | None) -> Tensor:
         points, table = points.detach().float().contiguous(), table.detach().contiguous()
-        out = torch.empty(len(points), layout.output_features, device=points.device)
-        levels = _levels(layout, points.device)
-        if len(points):
-            _forward[(triton.cdiv(len(points), BLOCK), layout.levels)](
-                points, table, levels, out, len(points), (1 << layout.log2_table_size) - 1, layout.levels, layout.features, BLOCK
-            )
-        ctx.save_for_backward(points, levels)
-        ctx.layout = layout
+        out = torch.empty(len(points), layout.output_features, device=points.device, dtype=table.dtype)
+        forward(points, table, layout, schedule, out)
+        ctx.save_for_backward(points, table)
+        ctx.layout, ctx.schedule, ctx.grad_buffer = layout, schedule, grad_buffer
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
-        points, levels = ctx.saved_tensors
-        layout: HashGridLayout = ctx.layout
-        out = torch.zeros(layout.entries, layout.features, device=points.device)
-        if len(points):
-            _backward[(triton.cdiv(len(points), BLOCK), layout.levels)](
-                points, grads[0].float().contiguous(), levels, out, len(points), (1 << layout.log2_table_size) - 1, layout.levels, layout.features, BLOCK
-            )
-        return None, out, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        points, table = ctx.saved_tensors
+        grad, grad_points, grad_table = grads[0].to(table.dtype).contiguous(), None, None
+        if ctx.needs_input_grad[0]:
+            grad_points = torch.empty_like(points)
+            backward_points(points, table, grad, ctx.layout, ctx.schedule, grad_points)
+        if ctx.needs_input_grad[1]:
+            target = torch.zeros_like(table) if ctx.grad_buffer is None else ctx.grad_buffer
+            backward_table(points, grad, ctx.layout, ctx.schedule, target)
+            grad_table = target if ctx.grad_buffer is None else None
+        return grad_points, grad_table, None, None, None

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kernels.hashgrid.layout import HashGridLayout
 from kernels.hashgrid.reference import encode_reference
+from kernels.hashgrid.schedule import Schedule
 
 Backend = Literal["auto", "reference", "cpu", "cuda"]
 
@@ -15,7 +16,11 @@ Backend = Literal["auto", "reference", "cpu", "cuda"]
 def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
     """Backends that can run on ``device``, the fastest first."""
     kind = torch.device(device).type
-    return (kind, "reference") if kind in ("cpu", "cuda") else ("reference",)
+    if kind == "cuda":
+        from kernels.cuda.compiler import can_compile
+
+        return ("cuda", "reference") if can_compile() else ("reference",)
+    return (kind, "reference") if kind == "cpu" else ("reference",)
 
 
 def encode(
@@ -24,15 +29,18 @@ def encode(
     layout: HashGridLayout,
     backend: Backend = "auto",
     grad_buffer: Float[Tensor, "entries features"] | None = None,
+    schedule: Schedule | None = None,
 ) -> Float[Tensor, "points encoded"]:
-    """Encode points of the unit cube (others are clamped to it) to ``[points, levels * features]``.
+    """Encode points of the unit cube (others are clamped to it) to ``[points, levels * features]``, of the table's type.
 
-    Differentiable in ``table`` and ``points``; the ``cpu`` backend once, ``reference`` any number of times. The ``cuda`` backend
-    (Triton) knows the table's gradient alone: ``auto`` takes the reference where points want theirs.
+    Differentiable in ``table`` and ``points``; ``cpu`` (numba) and ``cuda`` once, ``reference`` any number of times. Tables are
+    float32 or, on a GPU, float16 as well.
 
     Args:
-        grad_buffer: the ``cpu`` backend adds the table's gradient here instead of returning a new array, so that a
-            training step neither allocates nor clears tens of megabytes. The table's own ``grad`` then stays None.
+        grad_buffer: ``cpu`` and ``cuda`` add the table's gradient here instead of returning a new array, so that a training
+            step neither allocates nor clears tens of megabytes. The table's own ``grad`` then stays None. float32, or the
+            table's type.
+        schedule: how it is walked; chosen by `Schedule.auto` if not given. Values do not depend on it.
 
     Raises:
         ValueError: if the table does not have the layout's shape, or the backend cannot run on its device.
@@ -41,8 +49,7 @@ def encode(
         raise ValueError(f"The table has shape {tuple(table.shape)}; this layout needs {(layout.entries, layout.features)}.")
     usable = available_backends(table.device)
     if backend == "auto":
-        fast = table.dtype == torch.float32 and not (table.is_cuda and (points.requires_grad or layout.features not in (1, 2, 4, 8)))
-        backend = usable[0] if fast else "reference"  # type: ignore[assignment]
+        backend = usable[0] if _fast(table, layout) else "reference"  # type: ignore[assignment]
     if backend not in usable:
         raise ValueError(f"Backend '{backend}' cannot run on {table.device}; choose one of {', '.join(usable)}.")
     if backend == "cpu":
@@ -50,10 +57,20 @@ def encode(
     if backend == "cuda":
         from kernels.hashgrid.cuda import EncodeCuda
 
-        if points.requires_grad and torch.is_grad_enabled():
-            raise ValueError("The 'cuda' backend has no gradient of the points; choose 'reference'.")
-        return EncodeCuda.apply(points, table, layout)  # type: ignore[no-any-return]
+        if not _fast(table, layout):
+            raise ValueError(f"The 'cuda' backend knows 1, 2, 4 or 8 features of float32 or float16, not {layout.features} of {table.dtype}; use 'reference'.")
+        schedule = schedule or Schedule.auto(layout, len(points), table.element_size())
+        return EncodeCuda.apply(points, table, layout, schedule, grad_buffer)  # type: ignore[no-any-return]
     return encode_reference(points, table, layout)
+
+
+def _fast(table: Tensor, layout: HashGridLayout) -> bool:
+    """Whether the device's own kernels know this table."""
+    if table.is_cuda:
+        from kernels.hashgrid.cuda import supports
+
+        return supports(layout, table.dtype)
+    return table.dtype == torch.float32
 
 
 class _EncodeCpu(torch.autograd.Function):

@@ -2,11 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 PRIMES = (1, 2654435761, 805459861)
 """Hash multipliers of instant-ngp (Müller et al. 2022, eq. 4); the first is 1 for cache coherence."""
+Hash = Literal["coherent_prime", "morton", "block_morton"]
+HASHES: tuple[Hash, ...] = ("coherent_prime", "morton", "block_morton")
+"""coherent_prime: Instant-NGP's; morton: Instant-NeRF's, the low bits of the Morton code, which repeats itself every
+``T^(1/3)`` cells; block_morton: Morton inside blocks of 8^3 vertices, blocks scattered by primes, so that it does not."""
+ALIGNMENT = 8
+"""Every level begins at a multiple of this, so that pairs of entries can be read at once."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,14 @@ class HashGridLayout:
     """Cells a side of the coarsest level."""
     finest_resolution: int = 2048
     """Cells a side of the finest level."""
+    hash: Hash = "coherent_prime"
+    """How the vertices of a level that is not dense are scattered over its entries."""
 
     def __post_init__(self) -> None:
         if self.levels < 1 or self.features < 1:
             raise ValueError(f"A hash grid needs at least one level and one feature, not {self.levels} x {self.features}.")
+        if self.hash not in HASHES:
+            raise ValueError(f"hash must be one of {', '.join(HASHES)}, not '{self.hash}'.")
         if not 1 <= self.log2_table_size <= 28:
             raise ValueError(f"log2_table_size must be 1 to 28, not {self.log2_table_size}.")
         if not 1 <= self.base_resolution <= self.finest_resolution:
@@ -53,12 +64,18 @@ class HashGridLayout:
     def offsets(self) -> np.ndarray:
         """First table entry of each level and, last, the number of entries, ``[levels + 1]`` int64."""
         sizes = np.where(self.dense, (self.resolutions + 1) ** 3, 1 << self.log2_table_size)
-        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        aligned = (sizes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        return np.concatenate([[0], np.cumsum(aligned)]).astype(np.int64)
 
     @property
     def entries(self) -> int:
         """Rows of the table, which is ``[entries, features]``."""
         return int(self.offsets[-1])
+
+    @property
+    def mask(self) -> int:
+        """What a hash is reduced by: the entries of a hashed level, less one."""
+        return (1 << self.log2_table_size) - 1
 
     @property
     def output_features(self) -> int:

@@ -5,16 +5,23 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kernels.hashgrid.layout import PRIMES, HashGridLayout
+from kernels.ordering import morton
 
 
 def vertex_index(vertices: Int[Tensor, "*batch 3"], level: int, layout: HashGridLayout) -> Int[Tensor, "*batch"]:
-    """Table row (within the level) of integer grid vertices: row-major where dense, else XOR of primes modulo T."""
+    """Table row (within the level) of integer grid vertices: row-major where dense, else the layout's hash modulo T."""
     side = int(layout.resolutions[level]) + 1
     x, y, z = vertices.unbind(-1)
     if layout.dense[level]:
         return x + side * (y + side * z)
-    mixed = (x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])
-    return mixed & ((1 << layout.log2_table_size) - 1)
+    if layout.hash == "coherent_prime":
+        mixed = (x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])
+    elif layout.hash == "morton":
+        mixed = morton(vertices)
+    else:
+        block = ((x >> 3) * PRIMES[0]) ^ ((y >> 3) * PRIMES[1]) ^ ((z >> 3) * PRIMES[2])
+        mixed = (block << 9) | morton(vertices & 7)
+    return mixed & layout.mask
 
 
 def encode_reference(

@@ -1,5 +1,7 @@
 """An occupancy grid that remembers where density was seen, so that rays skip the rest (Müller et al. 2022, appendix E.2)."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -8,7 +10,6 @@ from torch import Tensor
 from data.scene import Scene
 from kernels.sampling import uncontract, unit_coordinates
 from recon.frame import Frame, inside_hull
-from recon.hashgrid.field import HashGridField
 
 _OPAQUE = 0.01
 """A cell is occupied if crossing it would be more than this opaque."""
@@ -24,6 +25,7 @@ class OccupancyGrid:
         self.cell_length = _cell_lengths(allowed.shape[0], contracted).to(allowed.device)
         self.density = 0.1 / self.cell_length
         self.limits = 1.0 / self.cell_length
+        self.cells = torch.nonzero(allowed.reshape(-1))[:, 0]
 
     @property
     def side(self) -> int:
@@ -33,7 +35,7 @@ class OccupancyGrid:
     def occupied(self) -> Bool[Tensor, "side side side"]:
         """Cells worth sampling. While everything is nearly empty, emptiness is relative: the denser half stays."""
         opacity = self.density * self.cell_length
-        typical = opacity[self.allowed].clamp(max=1.0).mean() if bool(self.allowed.any()) else opacity.new_zeros(())
+        typical = (opacity.clamp(max=1.0) * self.allowed).sum() / max(len(self.cells), 1)
         return self.allowed & (opacity > torch.clamp(0.5 * typical, max=_OPAQUE))
 
     @property
@@ -64,16 +66,20 @@ class OccupancyGrid:
             grid.copy_(torch.where(seen > 0, kept * grid + (1 - kept) * total / seen.clamp(min=1), grid))
 
     @torch.no_grad()
-    def refresh(self, field: HashGridField, share: float, generator: torch.Generator) -> None:
-        """Look into a random share of all allowed cells, the forgotten ones included."""
-        cells = torch.nonzero(self.allowed.reshape(-1))[:, 0]
+    def refresh(self, density: Callable[[Tensor], Tensor], share: float, generator: torch.Generator) -> None:
+        """Look into a random share of all allowed cells, the forgotten ones included.
+
+        Args:
+            density: of normalised points ``[n, 3]``.
+        """
+        cells = self.cells
         if len(cells) == 0:
             return
         count = max(int(len(cells) * share), 1)
         chosen = cells[torch.randint(len(cells), (count,), generator=generator, device=cells.device)]
         for part in chosen.split(131_072):
             points = self._points(part, generator)
-            self.observe(points, field.density(points), rate=0.5)
+            self.observe(points, density(points), rate=0.5)
 
     def _points(self, cells: Tensor, generator: torch.Generator) -> Float[Tensor, "cells 3"]:
         """A random point of each cell, normalised coordinates."""

@@ -1,6 +1,7 @@
 """Training a hash-grid field on a scene: a generator that can be stopped after any step and resumed exactly."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,16 @@ from recon.depthmaps import DepthMaps
 from recon.frame import Frame, choose_frame, subject_box
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.field import HashGridField, spherical_harmonics
+from recon.hashgrid.fused import FusedTrainer
+from recon.hashgrid.fused import supports as can_fuse
 from recon.hashgrid.occupancy import OccupancyGrid, allowed_cells
 from recon.hashgrid.options import HashGridOptions
 from recon.hashgrid.pixels import PixelBatch, PixelSource
 
 _WARMUP_STEPS = 200
 _GRID_EVERY = 16
+_BURST = 25
+"""Steps that a GPU takes before the host looks; a divisor of the usual distances of previews and checkpoints."""
 
 
 class HashGridTrainer:
@@ -63,31 +68,44 @@ class HashGridTrainer:
         """What rays are sampled by; follows the grid every few steps."""
         self.samples_per_ray = float(options.train.samples_per_ray)
         self.subject_box = subject_box(scene, self.frame)
+        fused = self.device.type == "cuda" and can_fuse(self.field, self.spacing)
+        self.fused = FusedTrainer(self.field, self.grid, self.pixels, self.frame, self.spacing, options.train) if fused else None
+        """Takes the steps on a GPU, where it can."""
 
     def train(self) -> Iterator[Progress]:
-        """Run to the last step, yielding after each; `values` has loss, PSNR of the batch, rays and samples."""
+        """Run to the last step, yielding after each (on a GPU, after each `_BURST`); `values` has loss, PSNR of the batch, rays and samples."""
         total = self.options.train.steps
         while self.step < total:
-            values = self.train_step()
+            values = self.train_step() if self.fused is None else self._burst(min(_BURST - self.step % _BURST, total - self.step))
             yield Progress("train", self.step / total, f"step {self.step} of {total}", values)
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step."""
         settings = self.options.train
         if self.step % _GRID_EVERY == 0 and self.step > 0:
-            self.grid.refresh(self.field, 0.1 if self.step < _WARMUP_STEPS else 0.03, self.generator)
+            self.grid.refresh(self.field.density, 0.1 if self.step < _WARMUP_STEPS else 0.03, self.generator)
         rays = int(min(max(settings.samples_per_step / max(self.samples_per_ray, 1.0), 256), 32_768))
         batch = self.pixels.draw(rays, self.generator)
         loss, error, samples = self._loss(batch)
-        if not torch.isfinite(loss):
-            raise InputError(f"Training diverged at step {self.step} (loss {float(loss)}). Check the poses, or lower learning_rate.")
+        self._check(float(loss.detach()))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._apply_gradients()
         self.samples_per_ray = 0.9 * self.samples_per_ray + 0.1 * samples / rays
         self.step += 1
-        psnr = float(-10 * np.log10(max(error, 1e-10)))
-        return {"loss": float(loss.detach()), "psnr": psnr, "rays": rays, "samples": samples}
+        return {"loss": float(loss.detach()), "psnr": _psnr(error), "rays": rays, "samples": samples}
+
+    def _burst(self, steps: int) -> dict[str, float]:
+        """Several steps by the fused kernels."""
+        assert self.fused is not None
+        values = self.fused.run(steps, self.generator)
+        self.step = self.fused.step
+        self._check(values.loss)
+        return {"loss": values.loss, "psnr": _psnr(values.error), "rays": values.rays, "samples": values.samples}
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise InputError(f"Training diverged at step {self.step} (loss {loss}). Check the poses, or lower learning_rate.")
 
     def _loss(self, batch: PixelBatch) -> tuple[Tensor, float, int]:
         settings, count = self.options.train, len(batch.rays)
@@ -153,6 +171,8 @@ class HashGridTrainer:
 
     def radiance_field(self) -> HashGridRadianceField:
         """The field as it is now; shares its parameters with the trainer."""
+        if self.fused is not None:
+            self.fused.write_back()
         finer = replace(self.spacing, samples=int(1.5 * self.spacing.samples), uniform=0.15)
         return HashGridRadianceField(self.field, self.frame, self.grid.sampling_density, finer, self.subject_box, self.near)
 
@@ -165,6 +185,8 @@ class HashGridTrainer:
         """Write everything that the next step depends on, to a temporary name first."""
         from safetensors.torch import save_file
 
+        if self.fused is not None:
+            self.fused.write_back()
         tensors = {f"field.{k}": v.detach().contiguous() for k, v in self.field.state_dict().items()}
         tensors |= {"moments.0": self.moments[0], "moments.1": self.moments[1]}
         tensors["grid.density"] = self.grid.density
@@ -172,6 +194,8 @@ class HashGridTrainer:
         tensors["generator"] = self.generator.get_state()
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v.contiguous() for k, v in state.items()}
+        if self.fused is not None:
+            tensors |= {f"fused.{k}": v for k, v in self.fused.state().items()}
         meta = {"step": self.step, "samples_per_ray": self.samples_per_ray, "options": repr(self.options), "frame": repr(self.frame)}
         partial = path.with_name(f".{path.name}.part")
         save_file(tensors, partial, metadata={"trainer": json.dumps(meta)})
@@ -205,7 +229,15 @@ class HashGridTrainer:
                 state["state"].setdefault(int(i), {})[name] = value
         self.optimizer.load_state_dict(state)
         self.guide = tensors["guide"]
+        if self.fused is not None:
+            if "fused.flat" not in tensors:
+                raise InputError(f"The checkpoint '{path.name}' was written without a GPU. Use --device cpu to go on, or --overwrite to start again.")
+            self.fused.load_state({k.removeprefix("fused."): v for k, v in tensors.items() if k.startswith("fused.")}, meta["step"])
         self.step, self.samples_per_ray = meta["step"], meta["samples_per_ray"]
+
+
+def _psnr(error: float) -> float:
+    return float(-10 * np.log10(max(error, 1e-10)))
 
 
 def pixel_resolution(scene: Scene, frame: Frame) -> int:

@@ -1,0 +1,1 @@
+"""CUDA C++ that is compiled at first use; see `kernels.cuda.compiler`."""
