@@ -53,7 +53,7 @@ struct Loss { float distortion, depth, opacity, scale; };
 
 // The loss of a training step and its gradient. Samples are (r, g, b, sigma); gradients are those of the networks' raw outputs,
 // before sigmoid and exponential, times `scale`, in half precision.
-// statistics: 0 loss, 1 squared error, 2 rays, 3 samples (sums over steps; whoever reads them clears them).
+// statistics [64, 4]: loss, squared error, rays, samples (sums over steps; whoever reads them clears them).
 KERNEL void __launch_bounds__(128) loss_and_gradient(
     const float4* __restrict__ samples, const float* __restrict__ positions, const float* __restrict__ lengths, const float* __restrict__ points,
     const int2* __restrict__ ranges, const float* __restrict__ truth, const float* __restrict__ behind, const int* __restrict__ view_of,
@@ -122,43 +122,37 @@ KERNEL void __launch_bounds__(128) loss_and_gradient(
         value += loss.distortion * spread;
     }
     if (lane == 0) {
-        atomicAdd(statistics, value), atomicAdd(statistics + 1, error), atomicAdd(statistics + 2, 1.0f), atomicAdd(statistics + 3, (float)range.y);
+        // 64 places, so that few rays meet in one
+        float* sums = statistics + 4 * (ray & 63);
+        reduce_float4(sums, value, error, 1.0f, (float)range.y);
     }
-    // once more along the ray: the gradient of every weight, then of every optical depth
-    float all = 0;
-    for (int pass = 0; pass < 2; ++pass) {
-        float left = all, left_w = 0, left_ws = 0;
-        before = 0;
-        for (int base = first; base < end; base += 32) {
-            const int i = base + lane;
-            const bool live = i < end;
-            const float4 c = live ? samples[i] : make_float4(0, 0, 0, 0);
-            const float length = live ? lengths[i] : 0.0f, t = live ? positions[i] : 1.0f, tau = c.w * length, through = scan(tau, lane);
-            const float w = __expf(-(before + through - tau)) * (1 - __expf(-tau));
-            float dw = gradient[0] * c.x + gradient[1] * c.y + gradient[2] * c.z + to_opacity;
-            dw += loss.depth * known * fminf(fabsf(t - depth) / fmaxf(depth, 1e-6f), 0.5f);
-            if (loss.distortion > 0) {
-                const float near = 1 / (1 + t), s = 1 - near, ws = scan(w, lane), wss = scan(w * s, lane);
-                const float l_w = left_w + ws - w, l_ws = left_ws + wss - w * s;
-                const float left_part = s * l_w - l_ws, right_part = (sum_ws - l_ws - w * s) - s * (sum_w - l_w - w);
-                dw += loss.distortion * (2 * (left_part + right_part) + 2.0f / 3.0f * w * length * near * near);
-                left_w += __shfl_sync(ALL, ws, 31), left_ws += __shfl_sync(ALL, wss, 31);
-            }
-            if (!live) dw = 0;
-            if (pass == 0) {
-                all += total(dw * w);
-            } else {
-                const float passed = scan(dw * w, lane);
-                const float d_tau = dw * __expf(-(before + through)) - (left - passed);
-                left -= __shfl_sync(ALL, passed, 31);
-                if (live) {
-                    // Behind an optical depth of 25 nothing shows, and rounding would be all that is left of the difference.
-                    const float d_logit = tau < 25.0f ? d_tau * length * fminf(c.w, 1e5f) * loss.scale : 0.0f, k = w * loss.scale;
-                    gradients[i] = make_uint2(pack(k * gradient[0] * c.x * (1 - c.x), k * gradient[1] * c.y * (1 - c.y)),
-                                              pack(k * gradient[2] * c.z * (1 - c.z), fminf(fmaxf(d_logit, -6e4f), 6e4f)));
-                }
-            }
-            before += __shfl_sync(ALL, through, 31);
+    // Once more along the ray, for the gradient of every optical depth. What all samples pass on is known already: the loss is
+    // linear in the weights, but for the distortion, which is quadratic.
+    float left = gradient[0] * r + gradient[1] * g + gradient[2] * b + to_opacity * opacity + loss.depth * known * off + 2 * loss.distortion * spread;
+    float left_w = 0, left_ws = 0;
+    before = 0;
+    for (int base = first; base < end; base += 32) {
+        const int i = base + lane;
+        const bool live = i < end;
+        const float4 c = live ? samples[i] : make_float4(0, 0, 0, 0);
+        const float length = live ? lengths[i] : 0.0f, t = live ? positions[i] : 1.0f, tau = c.w * length, through = scan(tau, lane);
+        const float w = __expf(-(before + through - tau)) * (1 - __expf(-tau));
+        float dw = gradient[0] * c.x + gradient[1] * c.y + gradient[2] * c.z + to_opacity;
+        dw += loss.depth * known * fminf(fabsf(t - depth) / fmaxf(depth, 1e-6f), 0.5f);
+        if (loss.distortion > 0) {
+            const float near = 1 / (1 + t), s = 1 - near, ws = scan(w, lane), wss = scan(w * s, lane);
+            const float l_w = left_w + ws - w, l_ws = left_ws + wss - w * s;
+            const float left_part = s * l_w - l_ws, right_part = (sum_ws - l_ws - w * s) - s * (sum_w - l_w - w);
+            dw += loss.distortion * (2 * (left_part + right_part) + 2.0f / 3.0f * w * length * near * near);
+            left_w += __shfl_sync(ALL, ws, 31), left_ws += __shfl_sync(ALL, wss, 31);
+        }
+        const float passed = scan(live ? dw * w : 0.0f, lane), d_tau = dw * __expf(-(before + through)) - (left - passed);
+        left -= __shfl_sync(ALL, passed, 31), before += __shfl_sync(ALL, through, 31);
+        if (live) {
+            // Behind an optical depth of 25 nothing shows, and rounding would be all that is left of the difference.
+            const float d_logit = tau < 25.0f ? d_tau * length * fminf(c.w, 1e5f) * loss.scale : 0.0f, k = w * loss.scale;
+            gradients[i] = make_uint2(pack(k * gradient[0] * c.x * (1 - c.x), k * gradient[1] * c.y * (1 - c.y)),
+                                      pack(k * gradient[2] * c.z * (1 - c.z), fminf(fmaxf(d_logit, -6e4f), 6e4f)));
         }
     }
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 from kernels.cuda.compiler import Kernel, kernel, multiprocessors
 from kernels.hashgrid.layout import HASHES, HashGridLayout
 from kernels.hashgrid.schedule import Schedule
+from kernels.ordering import morton_order
 
 _SOURCE = Path(__file__).with_name("hashgrid.cu")
 _MAX_SHARED = 227 * 1024
@@ -100,20 +101,27 @@ class EncodeCuda(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, table: Tensor, layout: HashGridLayout, schedule: Schedule, grad_buffer: Tensor | None) -> Tensor:
         points, table = points.detach().float().contiguous(), table.detach().contiguous()
+        order = morton_order(points) if schedule.order == "morton" else None
+        if order is not None:
+            points = points[order]
         out = torch.empty(len(points), layout.output_features, device=points.device, dtype=table.dtype)
         forward(points, table, layout, schedule, out)
-        ctx.save_for_backward(points, table)
+        ctx.save_for_backward(points, table, order)
         ctx.layout, ctx.schedule, ctx.grad_buffer = layout, schedule, grad_buffer
-        return out
+        return out if order is None else torch.empty_like(out).index_copy_(0, order, out)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        points, table = ctx.saved_tensors
+        points, table, order = ctx.saved_tensors
         grad, grad_points, grad_table = grads[0].to(table.dtype).contiguous(), None, None
+        if order is not None:
+            grad = grad[order]
         if ctx.needs_input_grad[0]:
             grad_points = torch.empty_like(points)
             backward_points(points, table, grad, ctx.layout, ctx.schedule, grad_points)
+            if order is not None:
+                grad_points = torch.empty_like(grad_points).index_copy_(0, order, grad_points)
         if ctx.needs_input_grad[1]:
             target = torch.zeros_like(table) if ctx.grad_buffer is None else ctx.grad_buffer
             backward_table(points, grad, ctx.layout, ctx.schedule, target)

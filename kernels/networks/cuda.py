@@ -13,9 +13,7 @@ from torch import Tensor
 from kernels.cuda.compiler import Kernel, kernel, multiprocessors
 
 _SOURCE = Path(__file__).with_name("networks.cu")
-_PAD = 8
-_ROWS = 128
-"""Samples of a block on the way back; 16 a warp."""
+_PAD, _MAX_SHARED = 8, 227 * 1024
 
 
 @dataclass(frozen=True)
@@ -48,16 +46,22 @@ class NetworkShape:
         return self.first_bias + sum(a for a, _ in self.shapes)
 
     def _kernel(self, name: str) -> Kernel:
-        return kernel(_SOURCE, name, {"IN": self.inputs, "W": self.width, "BLOCK_ROWS": _ROWS})
+        return kernel(_SOURCE, name, {"IN": self.inputs, "W": self.width, "BLOCK_ROWS": self._rows})
 
     @property
     def _weight_bytes(self) -> int:
         return 2 * sum(a * (b + _PAD) for a, b in self.shapes)
 
     @property
+    def _rows(self) -> int:
+        """Samples of a block on the way back, 16 a warp: as many as fit into shared memory."""
+        columns = max(32 + 4 * self.width + 16 + 6 * _PAD, self.inputs + 2 * self.width + 16 + 4 * _PAD)
+        return 256 if self._weight_bytes + 2 * 256 * columns <= _MAX_SHARED else 128
+
+    @property
     def _tile_bytes(self) -> int:
-        columns = (self.inputs, self.width, 32, self.width, self.width, self.width, 16, self.width, self.width, 16)
-        return 2 * _ROWS * sum(c + _PAD for c in columns)
+        columns = max(32 + 4 * self.width + 16 + 6 * _PAD, self.inputs + 2 * self.width + 16 + 4 * _PAD)
+        return 2 * self._rows * columns
 
     def pack(self, layers: Sequence[torch.nn.Linear]) -> Tensor:
         """Five linear layers -> flat parameters ``[parameters]``. Place 0 of the geometry, the log density, is no input of the colour."""
@@ -110,12 +114,20 @@ class NetworkShape:
     ) -> None:  # fmt: skip
         """Fill ``d_encoded`` and add to ``d_flat`` what follows from the gradients of raw colour and log density, ``d_raw [n, 4]`` half."""
         n = len(encoded)
-        blocks = min(-(-n // _ROWS), multiprocessors() * (128 // _ROWS))
+        blocks = min(-(-n // self._rows), multiprocessors())
         if n:
             self._kernel("networks_backward")(
-                (blocks,), 2 * _ROWS, encoded, harmonics, ray_of, half, flat[self.first_bias :], d_raw, count, n, d_encoded, d_flat,
+                (blocks,), 2 * self._rows, encoded, harmonics, ray_of, half, flat[self.first_bias :], d_raw, count, n, d_encoded, d_flat,
                 shared=self._weight_bytes + self._tile_bytes,
             )  # fmt: skip
+
+    def background(self, harmonics: Tensor, parameters: Tensor, control: Tensor, out: Tensor) -> None:
+        """Fill ``out [rays, 3]`` with the colour behind everything: 16 -> 32 -> 3, of the direction alone. ``control[1]`` rays count."""
+        self._kernel("background_forward")((-(-len(out) // 128),), 128, harmonics, parameters, control, out)
+
+    def background_backward(self, harmonics: Tensor, parameters: Tensor, control: Tensor, behind: Tensor, d_behind: Tensor, d_parameters: Tensor) -> None:
+        """Add the gradient of `background`'s parameters to ``d_parameters``."""
+        self._kernel("background_backward")((-(-len(behind) // 128),), 128, harmonics, parameters, control, behind, d_behind, d_parameters)
 
     def adam(self, flat: Tensor, half: Tensor, grad: Tensor, moments: tuple[Tensor, Tensor], rates: Tensor) -> None:
         """One Adam step on all of ``flat`` (which may be longer than the parameters); clears ``grad``, writes ``half``."""

@@ -97,13 +97,23 @@ template <int N, bool RELU> DEVICE void to_operand(u32 a[N / 2][4], const float 
         }
 }
 
+// Which activations are positive: a bit for each of a lane's numbers.
+template <int N> DEVICE u32 positive(const float c[N][4]) {
+    u32 bits = 0;
+#pragma unroll
+    for (int n = 0; n < N; ++n)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) bits |= (c[n][r] > 0 ? 1u : 0u) << (4 * n + r);
+    return bits;
+}
+
 // The gradient where the activation was positive, as the next operand.
-template <int N> DEVICE void masked(u32 a[N / 2][4], const float c[N][4], const u32 h[N / 2][4]) {
+template <int N> DEVICE void masked(u32 a[N / 2][4], float c[N][4], u32 bits) {
+#pragma unroll
+    for (int n = 0; n < N; ++n)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) c[n][r] = bits >> (4 * n + r) & 1u ? c[n][r] : 0.0f;
     to_operand<N, false>(a, c);
-#pragma unroll
-    for (int k = 0; k < N / 2; ++k)
-#pragma unroll
-        for (int r = 0; r < 4; ++r) a[k][r] &= (h[k][r] & 0x7fffu ? 0xffffu : 0u) | (h[k][r] & 0x7fff0000u ? 0xffff0000u : 0u);
 }
 
 template <int K> DEVICE void keep(u16* to, int stride, const u32 a[K][4], int row, int lane) {
@@ -176,30 +186,57 @@ KERNEL void __launch_bounds__(128) networks_forward(
     }
 }
 
-constexpr int WARPS = BLOCK_ROWS / 16, ROWS = BLOCK_ROWS;
-// activations and gradients of a tile of samples, in shared memory behind the weights
-constexpr int X1 = WEIGHTS, H1 = X1 + ROWS * S1, X3 = H1 + ROWS * SW, H3 = X3 + ROWS * S3, H4 = H3 + ROWS * SW, D1 = H4 + ROWS * SW,
-              D2 = D1 + ROWS * SW, D3 = D2 + ROWS * S16, D4 = D3 + ROWS * SW, D5 = D4 + ROWS * SW;
+constexpr int ROWS = BLOCK_ROWS, WARPS = ROWS / 16;
+// Activations and gradients of a tile of samples, in shared memory behind the weights. The colour network's come first; once its
+// weights have their share, the density network's take the same place.
+constexpr int X3 = WEIGHTS, H3 = X3 + ROWS * S3, H4 = H3 + ROWS * SW, D3 = H4 + ROWS * SW, D4 = D3 + ROWS * SW, D5 = D4 + ROWS * SW;
+constexpr int X1 = WEIGHTS, H1 = X1 + ROWS * S1, D1 = H1 + ROWS * SW, D2 = D1 + ROWS * SW;
 
 // A product of 16 outputs by 8 inputs for the weights' gradient; the last of every layer stands for its bias.
 struct Product { int d, d_stride, x, x_stride, out, out_stride, column; };
-constexpr int T1 = KW * (IN / 8 + 1), T2 = NW + 1, T3 = KW * 5, T4 = KW * (NW + 1), T5 = NW + 1, PRODUCTS = T1 + T2 + T3 + T4 + T5;
-constexpr int MINE = (PRODUCTS + WARPS - 1) / WARPS;
+constexpr int T1 = KW * (IN / 8 + 1), T2 = NW + 1, T3 = KW * 5, T4 = KW * (NW + 1), T5 = NW + 1;
+constexpr int COLOR = T3 + T4 + T5, DENSITY = T1 + T2, MINE = (COLOR + WARPS - 1) / WARPS, MINE_TOO = (DENSITY + WARPS - 1) / WARPS;
 
-DEVICE Product product_at(int p) {
-    int columns, d, ds, x, xs, out, width, bias;
-    if (p < T1) columns = IN / 8, d = D1, ds = SW, x = X1, xs = S1, out = P1, width = IN, bias = B1;
-    else if ((p -= T1) < T2) columns = NW, d = D2, ds = S16, x = H1, xs = SW, out = P2, width = W, bias = B2;
-    else if ((p -= T2) < T3) columns = 4, d = D3, ds = SW, x = X3, xs = S3, out = P3, width = 32, bias = B3;
-    else if ((p -= T3) < T4) columns = NW, d = D4, ds = SW, x = H3, xs = SW, out = P4, width = W, bias = B4;
-    else p -= T4, columns = NW, d = D5, ds = S16, x = H4, xs = SW, out = P5, width = W, bias = B5;
+DEVICE Product product_of(int p, int columns, int d, int ds, int x, int xs, int out, int width, int bias) {
     const int m = p / (columns + 1), n = p % (columns + 1);
     if (n == columns) return {d + 16 * m, ds, -1, 0, bias + 16 * m, 1, 0};
     return {d + 16 * m, ds, x + 8 * n, xs, out + 16 * m * width + 8 * n, width, 1};
 }
+DEVICE Product color_product(int p) {
+    if (p < T3) return product_of(p, 4, D3, SW, X3, S3, P3, 32, B3);
+    if ((p -= T3) < T4) return product_of(p, NW, D4, SW, H3, SW, P4, W, B4);
+    return product_of(p - T4, NW, D5, S16, H4, SW, P5, W, B5);
+}
+DEVICE Product density_product(int p) {
+    if (p < T1) return product_of(p, IN / 8, D1, SW, X1, S1, P1, IN, B1);
+    return product_of(p - T1, NW, D2, S16, H1, SW, P2, W, B2);
+}
+
+DEVICE void add_product(float sum[4], const Product& q, const u16* memory, int lane) {
+    const u32 from = shared_address(memory + q.d + ((lane >> 4) * 8 + (lane & 7)) * q.d_stride + ((lane >> 3) & 1) * 8);
+    const u32 with = q.x < 0 ? 0u : shared_address(memory + q.x + (lane & 15) * q.x_stride);
+#pragma unroll 4
+    for (int k = 0; k < ROWS / 16; ++k) {
+        u32 a[4], b0 = 0x3c003c00u, b1 = 0x3c003c00u;  // ones
+        load4_transposed(a, from + k * 32 * q.d_stride);
+        if (q.x >= 0) load2_transposed(b0, b1, with + k * 32 * q.x_stride);
+        multiply(sum, a, b0, b1);
+    }
+}
+
+DEVICE void write_product(float* __restrict__ d_parameters, const float sum[4], const Product& q, int lane) {
+    const int row = lane >> 2, column = 2 * (lane & 3);
+    float* to = d_parameters + q.out;
+    if (q.column) {
+        reduce_float2(to + row * q.out_stride + column, sum[0], sum[1]);
+        reduce_float2(to + (row + 8) * q.out_stride + column, sum[2], sum[3]);
+    } else if (column == 0) {
+        reduce_float(to + row, sum[0]), reduce_float(to + row + 8, sum[2]);
+    }
+}
 
 // d_raw: gradients of raw colour and log density, four halves a sample. Writes d_encoded [n, IN]; adds to d_parameters.
-KERNEL void __launch_bounds__(32 * WARPS, 8 / WARPS) networks_backward(
+KERNEL void __launch_bounds__(32 * WARPS, 1) networks_backward(
     const u16* __restrict__ encoded, const u32* __restrict__ harmonics, const int* __restrict__ ray_of, const u16* __restrict__ parameters,
     const float* __restrict__ biases, const uint2* __restrict__ d_raw, const int* __restrict__ count, int n, u16* __restrict__ d_encoded,
     float* __restrict__ d_parameters) {
@@ -207,24 +244,26 @@ KERNEL void __launch_bounds__(32 * WARPS, 8 / WARPS) networks_backward(
     load_weights(parameters, memory);
     __syncthreads();
     const int warp = threadIdx.x / 32, lane = threadIdx.x & 31, end = min(*count, n), local = warp * 16;
-    float sums[MINE][4];
+    float sums[MINE][4], sums_too[MINE_TOO][4];
 #pragma unroll
     for (int k = 0; k < MINE; ++k) sums[k][0] = sums[k][1] = sums[k][2] = sums[k][3] = 0;
+#pragma unroll
+    for (int k = 0; k < MINE_TOO; ++k) sums_too[k][0] = sums_too[k][1] = sums_too[k][2] = sums_too[k][3] = 0;
     for (int tile = blockIdx.x; tile * ROWS < end; tile += gridDim.x) {
         const int i0 = tile * ROWS + local + (lane >> 2), i1 = i0 + 8;
         const int ray0 = i0 < end ? ray_of[i0] : -1, ray1 = i1 < end ? ray_of[i1] : -1;
         const int row0 = ray0 >= 0 ? i0 : -1, row1 = ray1 >= 0 ? i1 : -1;
         const uint2 zero = make_uint2(0, 0), g0 = row0 >= 0 ? d_raw[i0] : zero, g1 = row1 >= 0 ? d_raw[i1] : zero;
-        u32 h1[KW][4], h3[KW][4], h4[KW][4], d[KW][4];
+        u32 h1[KW][4], d[KW][4], d2[1][4];
+        u32 positive1, positive3, positive4;
         float c[NW][4];
         {
             u32 x[K1][4];
             load_encoded(x, encoded, row0, row1, lane);
-            keep<K1>(memory + X1, S1, x, local, lane);
             layer<K1, NW>(c, x, memory + Q1, biases, lane);
+            positive1 = positive<NW>(c);
+            to_operand<NW, true>(h1, c);
         }
-        to_operand<NW, true>(h1, c);
-        keep<KW>(memory + H1, SW, h1, local, lane);
         {
             float geometry[2][4];
             u32 y[2][4];
@@ -235,34 +274,44 @@ KERNEL void __launch_bounds__(32 * WARPS, 8 / WARPS) networks_backward(
             keep<2>(memory + X3, S3, y, local, lane);
             layer<2, NW>(c, y, memory + Q3, biases + B3 - B1, lane);
         }
-        to_operand<NW, true>(h3, c);
-        keep<KW>(memory + H3, SW, h3, local, lane);
-        layer<KW, NW>(c, h3, memory + Q4, biases + B4 - B1, lane);
-        to_operand<NW, true>(h4, c);
-        keep<KW>(memory + H4, SW, h4, local, lane);
+        positive3 = positive<NW>(c);
+        to_operand<NW, true>(d, c);
+        keep<KW>(memory + H3, SW, d, local, lane);
+        layer<KW, NW>(c, d, memory + Q4, biases + B4 - B1, lane);
+        positive4 = positive<NW>(c);
+        to_operand<NW, true>(d, c);
+        keep<KW>(memory + H4, SW, d, local, lane);
         {
             const int t = lane & 3;
             u32 d5[1][4] = {{t == 0 ? g0.x : t == 1 ? g0.y & 0xffffu : 0u, t == 0 ? g1.x : t == 1 ? g1.y & 0xffffu : 0u, 0u, 0u}};
             keep<1>(memory + D5, S16, d5, local, lane);
             layer_back<1, NW, SW>(c, d5, memory + Q5, 0, lane);
         }
-        masked<NW>(d, c, h4);
+        masked<NW>(d, c, positive4);
         keep<KW>(memory + D4, SW, d, local, lane);
         layer_back<KW, NW, SW>(c, d, memory + Q4, 0, lane);
-        masked<NW>(d, c, h3);
+        masked<NW>(d, c, positive3);
         keep<KW>(memory + D3, SW, d, local, lane);
         {
             float geometry[2][4];
-            u32 d2[1][4];
             layer_back<KW, 2, S3>(geometry, d, memory + Q3, 2, lane);
             if ((lane & 3) == 0) geometry[0][0] = high(g0.y), geometry[0][2] = high(g1.y);
             to_operand<2, false>(d2, geometry);
-            keep<1>(memory + D2, S16, d2, local, lane);
-            layer_back<1, NW, SW>(c, d2, memory + Q2, 0, lane);
         }
-        masked<NW>(d, c, h1);
+        __syncthreads();
+#pragma unroll
+        for (int m = 0; m < MINE; ++m)
+            if (warp + m * WARPS < COLOR) add_product(sums[m], color_product(warp + m * WARPS), memory, lane);
+        __syncthreads();
+        keep<KW>(memory + H1, SW, h1, local, lane);
+        keep<1>(memory + D2, S16, d2, local, lane);
+        layer_back<1, NW, SW>(c, d2, memory + Q2, 0, lane);
+        masked<NW>(d, c, positive1);
         keep<KW>(memory + D1, SW, d, local, lane);
         {
+            u32 x[K1][4];
+            load_encoded(x, encoded, row0, row1, lane);
+            keep<K1>(memory + X1, S1, x, local, lane);
             float back[2 * K1][4];
             layer_back<KW, 2 * K1, S1>(back, d, memory + Q1, 0, lane);
 #pragma unroll
@@ -274,37 +323,84 @@ KERNEL void __launch_bounds__(32 * WARPS, 8 / WARPS) networks_backward(
         }
         __syncthreads();
 #pragma unroll
-        for (int m = 0; m < MINE; ++m) {
-            const int p = warp * MINE + m;
-            if (p < PRODUCTS) {
-                const Product q = product_at(p);
-                const u32 from = shared_address(memory + q.d + ((lane >> 4) * 8 + (lane & 7)) * q.d_stride + ((lane >> 3) & 1) * 8);
-                const u32 with = q.x < 0 ? 0u : shared_address(memory + q.x + (lane & 15) * q.x_stride);
-#pragma unroll
-                for (int k = 0; k < ROWS / 16; ++k) {
-                    u32 a[4], b0 = 0x3c003c00u, b1 = 0x3c003c00u;  // ones
-                    load4_transposed(a, from + k * 32 * q.d_stride);
-                    if (q.x >= 0) load2_transposed(b0, b1, with + k * 32 * q.x_stride);
-                    multiply(sums[m], a, b0, b1);
-                }
-            }
-        }
+        for (int m = 0; m < MINE_TOO; ++m)
+            if (warp + m * WARPS < DENSITY) add_product(sums_too[m], density_product(warp + m * WARPS), memory, lane);
         __syncthreads();
     }
 #pragma unroll
-    for (int m = 0; m < MINE; ++m) {
-        const int p = warp * MINE + m;
-        if (p < PRODUCTS) {
-            const Product q = product_at(p);
-            const int row = lane >> 2, column = 2 * (lane & 3);
-            float* to = d_parameters + q.out;
-            if (q.column) {
-                atomicAdd(to + row * q.out_stride + column, sums[m][0]), atomicAdd(to + row * q.out_stride + column + 1, sums[m][1]);
-                atomicAdd(to + (row + 8) * q.out_stride + column, sums[m][2]), atomicAdd(to + (row + 8) * q.out_stride + column + 1, sums[m][3]);
-            } else if (column == 0) {
-                atomicAdd(to + row, sums[m][0]), atomicAdd(to + row + 8, sums[m][2]);
-            }
-        }
+    for (int m = 0; m < MINE; ++m)
+        if (warp + m * WARPS < COLOR) write_product(d_parameters, sums[m], color_product(warp + m * WARPS), lane);
+#pragma unroll
+    for (int m = 0; m < MINE_TOO; ++m)
+        if (warp + m * WARPS < DENSITY) write_product(d_parameters, sums_too[m], density_product(warp + m * WARPS), lane);
+}
+
+// What lies behind everything, from the direction alone: 16 -> 32 -> 3, one thread a ray.
+// parameters: weights [32, 16], biases [32], weights [3, 32], biases [3].
+constexpr int BG1 = 512, BG2 = BG1 + 32, BG3 = BG2 + 96, BACKGROUND = BG3 + 3;
+
+DEVICE void load_direction(const u32* __restrict__ harmonics, int ray, float x[16]) {
+#pragma unroll
+    for (int k = 0; k < 8; ++k) {
+        const u32 v = harmonics[8 * ray + k];
+        x[2 * k] = low(v), x[2 * k + 1] = high(v);
+    }
+}
+
+KERNEL void __launch_bounds__(128) background_forward(
+    const u32* __restrict__ harmonics, const float* __restrict__ parameters, const int* __restrict__ control, float* __restrict__ behind) {
+    __shared__ float p[BACKGROUND];
+    for (int k = threadIdx.x; k < BACKGROUND; k += 128) p[k] = parameters[k];
+    __syncthreads();
+    const int ray = blockIdx.x * 128 + threadIdx.x;
+    if (ray >= control[1]) return;
+    float x[16], out[3] = {p[BG3], p[BG3 + 1], p[BG3 + 2]};
+    load_direction(harmonics, ray, x);
+    for (int j = 0; j < 32; ++j) {
+        float h = p[BG1 + j];
+#pragma unroll
+        for (int k = 0; k < 16; ++k) h += p[16 * j + k] * x[k];
+        h = fmaxf(h, 0.0f);
+#pragma unroll
+        for (int a = 0; a < 3; ++a) out[a] += p[BG2 + 32 * a + j] * h;
+    }
+#pragma unroll
+    for (int a = 0; a < 3; ++a) behind[3 * ray + a] = 1.0f / (1.0f + __expf(-out[a]));
+}
+
+KERNEL void __launch_bounds__(128) background_backward(
+    const u32* __restrict__ harmonics, const float* __restrict__ parameters, const int* __restrict__ control, const float* __restrict__ behind,
+    const float* __restrict__ d_behind, float* __restrict__ d_parameters) {
+    __shared__ float p[BACKGROUND], xs[16][129], hs[32][129], ds[32][129], os[3][129];
+    if (blockIdx.x * 128 >= control[1]) return;
+    for (int k = threadIdx.x; k < BACKGROUND; k += 128) p[k] = parameters[k];
+    __syncthreads();
+    const int t = threadIdx.x, ray = blockIdx.x * 128 + t;
+    const bool live = ray < control[1];
+    float x[16], out[3];
+    load_direction(harmonics, live ? ray : 0, x);
+#pragma unroll
+    for (int a = 0; a < 3; ++a) {
+        const float b = live ? behind[3 * ray + a] : 0.0f;
+        os[a][t] = out[a] = live ? d_behind[3 * ray + a] * b * (1 - b) : 0.0f;
+    }
+#pragma unroll
+    for (int k = 0; k < 16; ++k) xs[k][t] = x[k];
+    for (int j = 0; j < 32; ++j) {
+        float h = p[BG1 + j], d = 0;
+#pragma unroll
+        for (int k = 0; k < 16; ++k) h += p[16 * j + k] * x[k];
+#pragma unroll
+        for (int a = 0; a < 3; ++a) d += p[BG2 + 32 * a + j] * out[a];
+        hs[j][t] = fmaxf(h, 0.0f), ds[j][t] = h > 0 ? d : 0.0f;
+    }
+    __syncthreads();
+    for (int k = t; k < BACKGROUND; k += 128) {
+        const float* a = k < BG1 ? ds[k / 16] : k < BG2 ? ds[k - BG1] : k < BG3 ? os[(k - BG2) / 32] : os[k - BG3];
+        const float* b = k < BG1 ? xs[k % 16] : k >= BG2 && k < BG3 ? hs[(k - BG2) % 32] : nullptr;
+        float sum = 0;
+        for (int i = 0; i < 128; ++i) sum += a[i] * (b ? b[i] : 1.0f);
+        atomicAdd(d_parameters + k, sum);
     }
 }
 

@@ -82,7 +82,7 @@ DEVICE int sample_ray(const Walk& w, float jitter, const Spacing& s, const float
     const float per_mass = known / fmaxf(mass, 1e-12f), per_share = (1 - known) / fmaxf(share, 1e-12f);
     float below = 0, arc = 0;
     depth = 0;
-    for (int k = lane; k < count; k += 32) positions[k] = -1;
+    for (int k = lane; k <= count; k += 32) positions[min(k, MOST - 1)] = bounds[k] = -1;
     __syncwarp();
     for (int base = 0; base < last; base += 32) {
         const Step step = step_at(w, base + lane, s, even, evens, log_growth, grid);
@@ -97,12 +97,13 @@ DEVICE int sample_ray(const Walk& w, float jitter, const Spacing& s, const float
         if (p > 0) {
             // samples whose share of probability, (k + jitter) / count, lies in [from, to); bounds k / count likewise
             const float c = (float)count;
-            for (int k = max((int)ceilf(from * c - jitter), 0); k < count; ++k) {
+            // one earlier than rounding says, lest nobody claims what lies on an edge
+            for (int k = max((int)ceilf(from * c - jitter) - 1, 0); k < count; ++k) {
                 const float u = (k + jitter) / c;
                 if (u >= to) break;
                 if (u >= from) positions[k] = step.start + fminf(fmaxf((u - from) / p, 0.0f), 1.0f) * step.span;
             }
-            for (int k = max((int)ceilf(from * c), 0); k <= count; ++k) {
+            for (int k = max((int)ceilf(from * c) - 1, 0); k <= count; ++k) {
                 const float u = k / c;
                 if (u >= to) break;
                 if (u >= from) bounds[k] = arc + lengths - step.span + fminf(fmaxf((u - from) / p, 0.0f), 1.0f) * step.span;
@@ -114,16 +115,15 @@ DEVICE int sample_ray(const Walk& w, float jitter, const Spacing& s, const float
         depth += __shfl_sync(ALL, through, 31);
     }
     __syncwarp();
-    if (lane == 0) {
-        bounds[0] = 0, bounds[count] = length;
-        // Rounding may let the sums end a little early or leave a gap: a sample nobody claimed lies where the one before does.
-        float place = -1;
+    if (lane == 0) bounds[0] = 0, bounds[count] = length;
+    __syncwarp();
+    bool unclaimed = false;
+    for (int k = lane; k < count; k += 32) unclaimed |= positions[k] < 0 || bounds[k] < 0;
+    if (__any_sync(ALL, unclaimed) && lane == 0) {
+        // Rounding may let the sums end a little early: a sample nobody claimed lies where the one before does.
         for (int k = 0; k < count; ++k) {
-            if (positions[k] < 0) {
-                positions[k] = place < 0 ? bounds[MOST + 1] : place;
-                if (k) bounds[k] = bounds[k - 1];
-            }
-            place = positions[k];
+            if (positions[k] < 0) positions[k] = k ? positions[k - 1] : bounds[MOST + 1];
+            if (bounds[k] < 0) bounds[k] = bounds[k - 1];
         }
     }
     __syncwarp();
@@ -159,7 +159,7 @@ DEVICE u32 mix(u32 v) {  // PCG (Jarzynski & Olano 2020)
 DEVICE float uniform_of(u32 v) { return (v >> 8) * (1.0f / 16777216.0f); }
 
 // The training step's beginning: draw pixels, walk their rays, pack the samples.
-// control (int): 0 step, 1 rays wanted, 2 samples asked for, 3 samples that fit, 4 rays that fit.
+// control (int): 0 step, 1 rays wanted, 2 samples asked for, 3 samples that fit.
 KERNEL void __launch_bounds__(32 * WARPS) draw(
     const unsigned char* __restrict__ rgb, const unsigned char* __restrict__ inside, const float* __restrict__ depths,
     const long long* __restrict__ candidates, long long candidate_count, const long long* __restrict__ offsets, int views,
@@ -213,7 +213,6 @@ KERNEL void __launch_bounds__(32 * WARPS) draw(
     }
     if (lane == 0) {
         ranges[ray] = make_int2(start, count);
-        atomicAdd(control + 4, 1);
         view_of[ray] = view;
         wanted[ray] = depths ? depths[pixel] : 0.0f;
         const float x = w.d[0], y = w.d[1], z = w.d[2], xx = x * x, yy = y * y, zz = z * z;

@@ -80,7 +80,7 @@ class FusedTrainer:
         self.half_flat, self.d_flat = self.flat.half(), torch.zeros_like(self.flat)
         self.flat_moments = (torch.zeros_like(self.flat), torch.zeros_like(self.flat))
         self.control, self.rates, self.smoothed = new(8, dtype=int32), new(8), new(1)
-        self.statistics = new(4)
+        self.statistics = new(64, 4)
         self.ranges, self.view_of, self.ray_of = new(rays, 2, dtype=int32), new(rays, dtype=int32), new(samples, dtype=int32)
         self.truth, self.behind, self.d_behind = new(rays, 3), new(rays, 3), new(rays, 3)
         self.wanted, self.harmonics = new(rays), new(rays, 16, dtype=half)
@@ -111,7 +111,7 @@ class FusedTrainer:
                 self.guide.copy_(self.grid.sampling_density)
             self._one()
             self.step += 1
-        values = self.statistics.tolist()
+        values = self.statistics.sum(0).tolist()
         self.statistics.zero_()
         rays = max(values[2], 1.0)
         return StepStatistics(values[0] / rays, values[1] / rays, round(values[2] / max(steps, 1)), round(values[3] / max(steps, 1)))
@@ -185,12 +185,14 @@ class FusedTrainer:
 
     @torch.no_grad()
     def _launch(self) -> None:
-        layout, count, options, spacing = self.field.layout, self.control[3:], self.options, self.spacing
+        layout, count, options = self.field.layout, self.control[3:], self.options
         self._draw()
         hashgrid.forward(self.points, self.half_table, layout, self.schedule, self.encoded, count)
         bias = self.field.options.density_bias
         self.shape.forward(self.encoded, self.harmonics, self.ray_of, self.half_flat, self.flat, bias, self.outputs, count)
-        background = None if self.field.transparent else self._background()
+        start = self.shape.parameters
+        if not self.field.transparent:
+            self.shape.background(self.harmonics, self.flat[start:], self.control, self.behind)
         if self.gains is not None:
             log_gains = self._log_gains
             self.gains.copy_(torch.exp(log_gains - log_gains.mean(0, keepdim=True)))
@@ -198,10 +200,10 @@ class FusedTrainer:
         kernel(_KERNELS / "compositing" / "compositing.cu", "loss_and_gradient")(
             (-(-self.most_rays // 4),), 128, self.outputs, self.positions, self.lengths, self.points, self.ranges, self.truth, self.behind,
             self.view_of, self.wanted, self.gains, self.control, weights, self.field.transparent, self.d_raw,
-            None if background is None else self.d_behind, self.d_gains, self.statistics, self.grid.density, self.grid.limits, self.grid.side, 0.05,
+            None if self.field.transparent else self.d_behind, self.d_gains, self.statistics, self.grid.density, self.grid.limits, self.grid.side, 0.05,
         )  # fmt: skip
-        if background is not None:
-            self._background_gradient(*background)
+        if not self.field.transparent:
+            self.shape.background_backward(self.harmonics, self.flat[start:], self.control, self.behind, self.d_behind, self.d_flat[start:])
         if self.gains is not None:
             self._gains_gradient()
         self.shape.backward(
@@ -232,35 +234,9 @@ class FusedTrainer:
             (_LEAST_RAYS, self.most_rays),
         )  # fmt: skip
 
-    def _views(self, flat: Tensor) -> list[Tensor]:
-        """Weights and biases of the background network, as parts of ``flat``."""
-        views, start = [], self.shape.parameters
-        for parameter in self.field.background_network.parameters():
-            views.append(flat[start : start + parameter.numel()].view_as(parameter))
-            start += parameter.numel()
-        return views
-
     @property
     def _log_gains(self) -> Tensor:
         return self.flat[-self.field.log_gains.numel() :].view_as(self.field.log_gains)
-
-    def _background(self) -> tuple[Tensor, Tensor]:
-        """What lies behind everything, into ``behind``; also the layers' values, for the gradient."""
-        w1, b1, w2, b2 = self._views(self.flat)
-        directions = self.harmonics.float()
-        hidden = torch.relu(torch.addmm(b1, directions, w1.T))
-        torch.sigmoid(torch.addmm(b2, hidden, w2.T), out=self.behind)
-        self.d_behind.zero_()
-        return directions, hidden
-
-    def _background_gradient(self, directions: Tensor, hidden: Tensor) -> None:
-        w1, b1, w2, b2 = self._views(self.d_flat)
-        out = self.d_behind * self.behind * (1 - self.behind)
-        w2.copy_(out.T @ hidden)
-        b2.copy_(out.sum(0))
-        inner = (out @ self._views(self.flat)[2]) * (hidden > 0)
-        w1.copy_(inner.T @ directions)
-        b1.copy_(inner.sum(0))
 
     def _gains_gradient(self) -> None:
         assert self.gains is not None
