@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kernels.hashgrid.layout import HashGridLayout
+from kernels.hashgrid.layout import HASHES, HashGridLayout
 from kernels.hashgrid.reference import encode_reference
 from kernels.hashgrid.schedule import Schedule
 
@@ -53,7 +53,8 @@ def encode(
     if backend not in usable:
         raise ValueError(f"Backend '{backend}' cannot run on {table.device}; choose one of {', '.join(usable)}.")
     if backend == "cpu":
-        return _EncodeCpu.apply(points, table, layout, grad_buffer)  # type: ignore[no-any-return]
+        schedule = schedule or Schedule.auto(layout, len(points))
+        return _EncodeCpu.apply(points, table, layout, grad_buffer, schedule)  # type: ignore[no-any-return]
     if backend == "cuda":
         from kernels.hashgrid.cuda import EncodeCuda
 
@@ -77,33 +78,33 @@ class _EncodeCpu(torch.autograd.Function):
     """Autograd around the numba kernels of `kernels.hashgrid.cpu`."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, table: Tensor, layout: HashGridLayout, grad_buffer: Tensor | None) -> Tensor:
+    def forward(ctx: Any, points: Tensor, table: Tensor, layout: HashGridLayout, grad_buffer: Tensor | None, schedule: Schedule) -> Tensor:
         from kernels.hashgrid import cpu
 
-        points, table = points.detach().contiguous(), table.detach().contiguous()
+        by_axis, table = points.detach().T.contiguous(), table.detach().contiguous()
         out = torch.empty(len(points), layout.output_features)
-        cpu.forward(points.numpy(), table.numpy(), *_level_arrays(layout), out.numpy())
-        ctx.save_for_backward(points, table)
-        ctx.layout, ctx.grad_buffer = layout, grad_buffer
+        cpu.forward(by_axis.numpy(), table.view(-1).numpy(), *_level_arrays(layout), schedule.tile, out.numpy())
+        ctx.save_for_backward(by_axis, table)
+        ctx.layout, ctx.grad_buffer, ctx.schedule = layout, grad_buffer, schedule
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         from kernels.hashgrid import cpu
 
-        points, table = ctx.saved_tensors
-        grad_out = grads[0].contiguous().numpy()
+        by_axis, table = ctx.saved_tensors
+        grad_out, arrays = grads[0].contiguous().numpy(), _level_arrays(ctx.layout)
         grad_points = grad_table = None
         if ctx.needs_input_grad[0]:
-            grad_points = torch.empty_like(points)
-            cpu.backward_points(points.numpy(), table.numpy(), grad_out, *_level_arrays(ctx.layout), grad_points.numpy())
+            grad_points = torch.empty(by_axis.shape[1], 3)
+            cpu.backward_points(by_axis.numpy(), table.view(-1).numpy(), grad_out, *arrays, grad_points.numpy())
         if ctx.needs_input_grad[1]:
             target = torch.zeros_like(table) if ctx.grad_buffer is None else ctx.grad_buffer
-            cpu.backward_table(points.numpy(), grad_out, *_level_arrays(ctx.layout), target.numpy())
+            cpu.backward_table(by_axis.numpy(), grad_out, *arrays, ctx.schedule.pieces, target.view(-1).numpy())
             grad_table = target if ctx.grad_buffer is None else None
-        return grad_points, grad_table, None, None
+        return grad_points, grad_table, None, None, None
 
 
 def _level_arrays(layout: HashGridLayout) -> tuple[Any, ...]:
-    return layout.resolutions, layout.dense, layout.offsets[:-1], (1 << layout.log2_table_size) - 1
+    return layout.features, layout.resolutions, layout.dense, layout.offsets[:-1], layout.mask, HASHES.index(layout.hash)

@@ -27,7 +27,11 @@ class Schedule:
     pairs: bool = True
     """Corners that lie side by side in the table are read and written at once."""
     block: int = 256
-    """Threads of a block."""
+    """Threads of a block, on a GPU."""
+    tile: int = 8192
+    """Points whose output a core keeps in its cache while it walks the levels, on a CPU."""
+    pieces: int = 1
+    """Parts of a level's gradient that the cores own, each small enough for a cache, on a CPU."""
 
     @classmethod
     def auto(cls, layout: HashGridLayout, points: int, table_bytes: int = 2) -> "Schedule":
