@@ -39,7 +39,7 @@ def varied(options: HashGridOptions, changes: str) -> HashGridOptions:
         if part is None:
             raise SystemExit(f"The hash-grid engine has no setting '{name}'.")
         kind = type(getattr(getattr(options, part), name))
-        options = replace(options, **{part: replace(getattr(options, part), **{name: kind(json.loads(value))})})
+        options = replace(options, **{part: replace(getattr(options, part), **{name: kind(value if kind is str else json.loads(value))})})
     return options
 
 

@@ -7,11 +7,16 @@ Samples of ray ``r`` are ``ray_offsets[r]:ray_offsets[r + 1]``. With optical dep
     weight_i = trans_i * alpha_i
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from kernels.cuda.compiler import can_compile, kernel
+
+SOURCE = Path(__file__).with_name("compositing.cu")
 
 
 def render_weights(
@@ -23,6 +28,8 @@ def render_weights(
     """
     if optical_depths.device.type == "cpu":
         return _WeightsCpu.apply(optical_depths, ray_offsets)  # type: ignore[no-any-return]
+    if optical_depths.is_cuda and can_compile() and optical_depths.dtype == torch.float32:
+        return _WeightsCuda.apply(optical_depths, ray_offsets)  # type: ignore[no-any-return]
     return render_weights_reference(optical_depths, ray_offsets)
 
 
@@ -102,6 +109,26 @@ class _WeightsCpu(torch.autograd.Function):
         tau, weights, ray_offsets = ctx.saved_tensors
         out = torch.empty_like(tau)
         cpu.weights_backward(tau.numpy(), weights.numpy(), ray_offsets.numpy(), grads[0].contiguous().numpy(), out.numpy())
+        return out, None
+
+
+class _WeightsCuda(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, optical_depths: Tensor, ray_offsets: Tensor) -> Tensor:
+        tau, rays = optical_depths.detach().contiguous(), len(ray_offsets) - 1
+        weights = torch.empty_like(tau)
+        if rays:
+            kernel(SOURCE, "weights_forward")((-(-rays // 4),), 128, tau, ray_offsets, weights, rays)
+        ctx.save_for_backward(tau, weights, ray_offsets)
+        return weights
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        tau, weights, ray_offsets = ctx.saved_tensors
+        out, rays = torch.empty_like(tau), len(ray_offsets) - 1
+        if rays:
+            kernel(SOURCE, "weights_backward")((-(-rays // 4),), 128, tau, weights, ray_offsets, grads[0].contiguous(), out, rays)
         return out, None
 
 

@@ -186,6 +186,16 @@ def encode_tile(points, start, count, table, features, resolutions, dense, offse
             )  # fmt: skip
 
 
+@nb.njit(**_OPTIONS)
+def encode_rows(points, start, count, table, features, resolutions, dense, offsets, mask, hash, out):
+    """Encode some of the points on the calling thread alone, into ``out [count, levels * features]``."""
+    fractions = np.empty((3, _BLOCK), np.float32)
+    low, high = np.empty((3, _BLOCK), np.uint32), np.empty((3, _BLOCK), np.uint32)
+    values = np.empty((out.shape[1], count), np.float32)
+    encode_tile(points, start, count, table, features, resolutions, dense, offsets, mask, hash, fractions, low, high, values)
+    _transpose(values, count, out, 0)
+
+
 @nb.njit(parallel=True, **_OPTIONS)
 def forward(points, table, features, resolutions, dense, offsets, mask, hash, tile, out):
     """Fill ``out [points, levels * features]`` with the encoding of ``points [3, points]``; ``table`` is flat."""

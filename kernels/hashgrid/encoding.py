@@ -83,7 +83,7 @@ class _EncodeCpu(torch.autograd.Function):
 
         by_axis, table = points.detach().T.contiguous(), table.detach().contiguous()
         out = torch.empty(len(points), layout.output_features)
-        cpu.forward(by_axis.numpy(), table.view(-1).numpy(), *_level_arrays(layout), schedule.tile, out.numpy())
+        cpu.forward(by_axis.numpy(), table.view(-1).numpy(), *level_arrays(layout), schedule.tile, out.numpy())
         ctx.save_for_backward(by_axis, table)
         ctx.layout, ctx.grad_buffer, ctx.schedule = layout, grad_buffer, schedule
         return out
@@ -94,7 +94,7 @@ class _EncodeCpu(torch.autograd.Function):
         from kernels.hashgrid import cpu
 
         by_axis, table = ctx.saved_tensors
-        grad_out, arrays = grads[0].contiguous().numpy(), _level_arrays(ctx.layout)
+        grad_out, arrays = grads[0].contiguous().numpy(), level_arrays(ctx.layout)
         grad_points = grad_table = None
         if ctx.needs_input_grad[0]:
             grad_points = torch.empty(by_axis.shape[1], 3)
@@ -106,5 +106,6 @@ class _EncodeCpu(torch.autograd.Function):
         return grad_points, grad_table, None, None, None
 
 
-def _level_arrays(layout: HashGridLayout) -> tuple[Any, ...]:
+def level_arrays(layout: HashGridLayout) -> tuple[Any, ...]:
+    """What the compiled CPU kernels want to know of a layout."""
     return layout.features, layout.resolutions, layout.dense, layout.offsets[:-1], layout.mask, HASHES.index(layout.hash)

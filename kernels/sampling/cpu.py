@@ -5,34 +5,75 @@ import math
 import numba as nb
 import numpy as np
 
-_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+_OPTIONS = {"fastmath": True, "cache": True, "nogil": True, "error_model": "numpy"}
 _MAX_STEPS = 2048
 
 
 @nb.njit(inline="always")
-def _lookup(ox, oy, oz, dx, dy, dz, t, grid, contracted):
-    """Density of the cell at distance ``t``; zero outside the grid."""
-    x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-    one = np.float32(1)
+def _unit(x, y, z, contracted):
+    """Normalised coordinates -> the unit cube, as `kernels.sampling.grid.unit_coordinates`."""
+    one, two, quarter, half = np.float32(1), np.float32(2), np.float32(0.25), np.float32(0.5)
     if contracted:
         norm = max(abs(x), max(abs(y), abs(z)))
         if norm > one:
-            factor = (np.float32(2) - one / norm) / norm
+            factor = (two - one / norm) / norm
             x, y, z = x * factor, y * factor, z * factor
-        quarter, two = np.float32(0.25), np.float32(2)
-        x, y, z = (x + two) * quarter, (y + two) * quarter, (z + two) * quarter
-    else:
-        half = np.float32(0.5)
-        x, y, z = (x + one) * half, (y + one) * half, (z + one) * half
-    if x < 0 or y < 0 or z < 0 or x >= one or y >= one or z >= one:
-        return np.float32(0)
+        return (x + two) * quarter, (y + two) * quarter, (z + two) * quarter
+    return (x + one) * half, (y + one) * half, (z + one) * half
+
+
+@nb.njit(inline="always")
+def _lookup(ox, oy, oz, dx, dy, dz, t, grid, occupied, contracted):
+    """Density of the cell at distance ``t``; zero outside the grid. The bits, which fit a cache, are asked first."""
+    x, y, z = _unit(ox + t * dx, oy + t * dy, oz + t * dz, contracted)
+    one, zero = np.float32(1), np.float32(0)
+    if x < zero or y < zero or z < zero or x >= one or y >= one or z >= one:
+        return zero
     side = grid.shape[0]
     s = np.float32(side)
-    return grid[min(int(z * s), side - 1), min(int(y * s), side - 1), min(int(x * s), side - 1)]
+    k, j, i = min(int(z * s), side - 1), min(int(y * s), side - 1), min(int(x * s), side - 1)
+    cell = (k * side + j) * side + i
+    if not (occupied[cell >> 3] >> (7 - (cell & 7))) & 1:
+        return zero
+    return grid[k, j, i]
 
 
 @nb.njit(parallel=True, **_OPTIONS)
-def sample(origins, directions, near, far, jitter, grid, step, cone, finest, uniform, contracted, counts, positions, lengths):
+def unit_points(origins, directions, positions, rays, contracted, out):
+    """Fill ``out [3, samples]`` with the samples' places in the unit cube, axis by axis."""
+    n = positions.shape[0]
+    groups = 64
+    share = (n + groups - 1) // groups
+    for group in nb.prange(groups):
+        for i in range(group * share, min(n, (group + 1) * share)):
+            r, t = rays[i], positions[i]
+            x, y, z = _unit(
+                origins[r, 0] + t * directions[r, 0], origins[r, 1] + t * directions[r, 1], origins[r, 2] + t * directions[r, 2], contracted
+            )
+            out[0, i], out[1, i], out[2, i] = x, y, z
+
+
+_HALVINGS = (2.0 ** -np.arange(128.0)).astype(np.float32)
+
+
+@nb.njit(inline="always")
+def _exp_minus(x):
+    """``exp(-x)`` of ``x >= 0`` to six digits: a power of two from a table, the rest by a polynomial."""
+    scaled = min(x * np.float32(1.4426950408889634), np.float32(126))
+    whole = int(scaled)
+    f = scaled - np.float32(whole)
+    # 2^-f on [0, 1)
+    p = np.float32(1.47238555e-4) - np.float32(1.08235107e-5) * f
+    p = np.float32(-1.32771048e-3) + f * p
+    p = np.float32(9.61546574e-3) + f * p
+    p = np.float32(-5.55034073e-2) + f * p
+    p = np.float32(2.40226412e-1) + f * p
+    p = np.float32(-6.93147175e-1) + f * p
+    return (np.float32(1) + f * p) * _HALVINGS[whole]
+
+
+@nb.njit(parallel=True, **_OPTIONS)
+def sample(origins, directions, near, far, jitter, grid, occupied, step, cone, finest, uniform, contracted, counts, positions, lengths):
     """Fill ``counts [rays]``, ``positions`` and ``lengths [rays, samples]``."""
     rays, most = positions.shape
     groups = 64
@@ -52,10 +93,10 @@ def sample(origins, directions, near, far, jitter, grid, step, cone, finest, uni
             while t < far[ray] and n < _MAX_STEPS:
                 end = t + max(t * growth, small)
                 middle = np.float32(0.5) * (t + end)
-                sigma = _lookup(ox, oy, oz, dx, dy, dz, middle, grid, contracted)
+                sigma = _lookup(ox, oy, oz, dx, dy, dz, middle, grid, occupied, contracted)
                 if sigma > 0:
                     span = end - t
-                    kept = math.exp(-float(sigma) * float(span))
+                    kept = _exp_minus(sigma * span)
                     starts[n], spans[n] = t, span
                     mass[n] = transmittance * (1.0 - kept)
                     shares[n] = span / (span + middle)
@@ -95,10 +136,18 @@ def sample(origins, directions, near, far, jitter, grid, step, cone, finest, uni
                 want_sample = not want_sample
 
 
-@nb.njit(**_OPTIONS)
-def blend_into_cells(cells, values, limits, rate, grid):
-    """Move the cells that were seen towards what was seen there, at most their limit; ``limits`` and ``grid`` are flat."""
-    r = np.float32(rate)
-    for i in range(cells.shape[0]):
-        c = cells[i]
-        grid[c] += r * (min(values[i], limits[c]) - grid[c])
+@nb.njit(parallel=True, **_OPTIONS)
+def blend_into_cells(points, values, limits, rate, grid):
+    """Move the cells of ``points [3, n]`` of the unit cube towards what was seen there, at most their limit.
+
+    Cores own slabs of the grid, so that every cell meets its points in their order; ``limits`` and ``grid`` are flat.
+    """
+    r, side, parts = np.float32(rate), int(round(grid.shape[0] ** (1 / 3))), nb.get_num_threads()
+    s = np.float32(side)
+    for part in nb.prange(parts):
+        low, high = side * part // parts, side * (part + 1) // parts
+        for i in range(points.shape[1]):
+            z = min(max(int(points[2, i] * s), 0), side - 1)
+            if low <= z < high:
+                c = (z * side + min(max(int(points[1, i] * s), 0), side - 1)) * side + min(max(int(points[0, i] * s), 0), side - 1)
+                grid[c] += r * (min(values[i], limits[c]) - grid[c])

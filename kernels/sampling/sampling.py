@@ -7,13 +7,18 @@ crowd to many times the grid's resolution. It serves as a proposal network (Barr
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from kernels.cuda.compiler import can_compile, kernel
 from kernels.sampling.grid import unit_coordinates
+
+
+SOURCE = Path(__file__).with_name("sampling.cu")
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def sample_rays(
     jitter: Float[Tensor, "rays"],
     density: Float[Tensor, "side side side"],
     spacing: Spacing,
+    occupied: UInt8[Tensor, "bytes"] | None = None,
 ) -> PackedSamples:
     """Sample rays where ``density[z, y, x]`` over the unit cube of `unit_coordinates` says that they meet something.
 
@@ -68,22 +74,50 @@ def sample_rays(
         directions: of unit length; everything in normalised units.
         jitter: 0 to 1, where in its share of probability a ray's samples lie; 0.5 is the middle.
         density: zero where a cell is known to be empty.
+        occupied: `occupied_bits` of the density, for callers who sample by it more than once.
     """
+    if origins.device.type == "cuda" and can_compile() and spacing.samples <= 512:
+        return _sample_rays_cuda(origins, directions, near, far, jitter, density, spacing)
     if origins.device.type != "cpu":
         return sample_rays_reference(origins, directions, near, far, jitter, density, spacing)
     from kernels.sampling import cpu
 
+    bits = occupied_bits(density) if occupied is None else occupied
     arrays = [t.detach().contiguous().numpy() for t in (origins, directions, near, far, jitter)]
     counts = np.zeros(len(origins), np.int64)
     positions = np.empty((len(origins), spacing.samples), np.float32)
     lengths = np.empty((len(origins), spacing.samples), np.float32)
     cpu.sample(
-        *arrays, density.contiguous().numpy(), spacing.step, spacing.cone, spacing.finest, spacing.uniform, spacing.contracted,
+        *arrays, density.contiguous().numpy(), bits.numpy(), spacing.step, spacing.cone, spacing.finest, spacing.uniform, spacing.contracted,
         counts, positions, lengths,
     )  # fmt: skip
     kept = np.arange(spacing.samples) < counts[:, None]
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return PackedSamples(torch.from_numpy(offsets), torch.from_numpy(positions[kept]), torch.from_numpy(lengths[kept]))
+
+
+def occupied_bits(density: Float[Tensor, "side side side"]) -> UInt8[Tensor, "bytes"]:
+    """A bit for every cell, in the order of memory: whether its density is above zero."""
+    return torch.from_numpy(np.packbits((density > 0).cpu().numpy()))
+
+
+def _sample_rays_cuda(
+    origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, jitter: Tensor, density: Tensor, spacing: Spacing
+) -> PackedSamples:
+    arrays = [t.detach().float().contiguous() for t in (origins, directions, near, far, jitter, density)]
+    rays, device = len(origins), origins.device
+    counts = torch.zeros(rays, dtype=torch.int64, device=device)
+    positions, lengths = torch.empty(rays, spacing.samples, device=device), torch.empty(rays, spacing.samples, device=device)
+    if rays:
+        most = -(-spacing.samples // 32) * 32
+        kernel(SOURCE, "sample_rays", {"MOST": most, "CONTRACTED": spacing.contracted, "TRANSPARENT": 0})(
+            (-(-rays // 4),), 128, *arrays, spacing.step, spacing.cone, spacing.finest, spacing.uniform, spacing.samples, density.shape[0],
+            rays, counts, positions, lengths,
+        )  # fmt: skip
+    kept = torch.arange(spacing.samples, device=device) < counts[:, None]
+    offsets = torch.zeros(rays + 1, dtype=torch.int64, device=device)
+    offsets[1:] = counts.cumsum(0)
+    return PackedSamples(offsets, positions[kept], lengths[kept])
 
 
 @torch.no_grad()

@@ -80,6 +80,12 @@ class HashGridField(nn.Module):
         with self._precision(geometry):
             return torch.sigmoid(self.color_network(torch.cat([directions.to(geometry.dtype), geometry], dim=-1)).float())
 
+    @property
+    def network_parameters(self) -> list[Tensor]:
+        """Weight and bias of the five layers of density and colour."""
+        layers = [m for m in (*self.density_network, *self.color_network) if isinstance(m, nn.Linear)]
+        return [p for layer in layers for p in (layer.weight, layer.bias)]
+
     def background(self, directions: Float[Tensor, "n 16"]) -> Float[Tensor, "n 3"]:
         """sRGB of what lies behind everything."""
         return torch.sigmoid(self.background_network(directions))

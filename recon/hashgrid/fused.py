@@ -5,23 +5,23 @@ The plain step is `HashGridTrainer._loss`; this one computes the same from pixel
 
 import ctypes
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from kernels.compositing.compositing import SOURCE as COMPOSITING
 from kernels.cuda.compiler import can_compile, kernel
 from kernels.hashgrid import cuda as hashgrid
 from kernels.hashgrid.schedule import Schedule
 from kernels.networks.cuda import NetworkShape
 from kernels.sampling import Spacing, unit_coordinates
+from kernels.sampling.sampling import SOURCE as SAMPLING
 from recon.frame import Frame
 from recon.hashgrid.field import HashGridField
 from recon.hashgrid.occupancy import OccupancyGrid
 from recon.hashgrid.options import TrainOptions
 from recon.hashgrid.pixels import PixelSource
 
-_KERNELS = Path(hashgrid.__file__).parent.parent
 _BETAS, _EPSILON = (0.9, 0.99), 1e-15
 _SCALE = 16.0
 """Of gradients in half precision; Adam does not see it."""
@@ -197,7 +197,7 @@ class FusedTrainer:
             log_gains = self._log_gains
             self.gains.copy_(torch.exp(log_gains - log_gains.mean(0, keepdim=True)))
         weights = _Loss(options.distortion_weight, options.depth_weight if self.depths is not None else 0.0, options.opacity_weight, _SCALE)
-        kernel(_KERNELS / "compositing" / "compositing.cu", "loss_and_gradient")(
+        kernel(COMPOSITING, "loss_and_gradient")(
             (-(-self.most_rays // 4),), 128, self.outputs, self.positions, self.lengths, self.points, self.ranges, self.truth, self.behind,
             self.view_of, self.wanted, self.gains, self.control, weights, self.field.transparent, self.d_raw,
             None if self.field.transparent else self.d_behind, self.d_gains, self.statistics, self.grid.density, self.grid.limits, self.grid.side, 0.05,
@@ -217,14 +217,13 @@ class FusedTrainer:
     def _draw(self) -> None:
         pixels, spacing = self.pixels, self.spacing
         defines = {"MOST": -(-spacing.samples // 32) * 32, "CONTRACTED": spacing.contracted, "TRANSPARENT": self.field.transparent}
-        source = _KERNELS / "sampling" / "sampling.cu"
-        kernel(source, "draw", defines)(
+        kernel(SAMPLING, "draw", defines)(
             (-(-self.most_rays // 4),), 128, pixels.rgb, pixels.inside, self.depths, pixels.candidates, ctypes.c_longlong(len(pixels.candidates)),
             pixels.offsets, len(pixels.offsets) - 1, self.widths, self.matrices, self.centers, self.near_far, self.guide, spacing.step,
             spacing.cone, spacing.finest, spacing.uniform, spacing.samples, self.grid.side, self.options.seed, self.capacity, self.control,
             self.ranges, self.truth, self.behind, self.view_of, self.wanted, self.harmonics, self.positions, self.lengths, self.ray_of, self.points,
         )  # fmt: skip
-        kernel(source, "fit", defines)((1,), 1, self.control, self.capacity)
+        kernel(SAMPLING, "fit", defines)((1,), 1, self.control, self.capacity)
 
     def _advance(self) -> None:
         options = self.options

@@ -50,16 +50,21 @@ class OccupancyGrid:
         The bound makes a cell remember how much of it is filled, not how hard: otherwise one dense corner claims the
         samples of every ray that only grazes its cell, and what lies behind is never seen.
         """
+        self.observe_unit(unit_coordinates(points, self.contracted).T.contiguous(), density, rate)
+
+    @torch.no_grad()
+    def observe_unit(self, points: Float[Tensor, "3 n"], density: Float[Tensor, "n"], rate: float) -> None:
+        """The same for points of the unit cube, axis by axis."""
         side = self.side
-        cell = (unit_coordinates(points, self.contracted) * side).long().clamp(0, side - 1)
-        flat = (cell[:, 2] * side + cell[:, 1]) * side + cell[:, 0]
         grid = self.density.reshape(-1)
         limits = self.limits.reshape(-1)
         if grid.device.type == "cpu":
             from kernels.sampling.cpu import blend_into_cells
 
-            blend_into_cells(flat.numpy(), density.detach().contiguous().numpy(), limits.numpy(), rate, grid.numpy())
+            blend_into_cells(points.numpy(), density.detach().contiguous().numpy(), limits.numpy(), rate, grid.numpy())
         else:
+            x, y, z = (points * side).long().clamp(0, side - 1)
+            flat = (z * side + y) * side + x
             total = torch.zeros_like(grid).index_add_(0, flat, torch.minimum(density.detach(), limits[flat]))
             seen = torch.zeros_like(grid).index_add_(0, flat, torch.ones_like(density))
             kept = (1 - rate) ** seen

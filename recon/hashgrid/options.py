@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from kernels.hashgrid.layout import HashGridLayout
+from kernels.hashgrid.layout import Hash, HashGridLayout
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class FieldOptions:
     """Cells a side of the coarsest level."""
     finest_resolution: int = 0
     """Cells a side of the finest level; 0: half the size of a pixel at the subject."""
+    hash: Hash = "coherent_prime"
+    """How fine levels are scattered over the table (see `kernels.hashgrid.layout`)."""
     width: int = 64
     """Neurons of the hidden layers."""
     geometry_features: int = 15
@@ -31,7 +33,7 @@ class FieldOptions:
 
     @property
     def layout(self) -> HashGridLayout:
-        return HashGridLayout(self.levels, self.features, self.log2_table_size, self.base_resolution, self.finest_resolution)
+        return HashGridLayout(self.levels, self.features, self.log2_table_size, self.base_resolution, self.finest_resolution, self.hash)
 
 
 @dataclass(frozen=True)

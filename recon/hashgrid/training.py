@@ -15,7 +15,7 @@ from data.progress import Progress
 from data.scene import Scene
 from kernels.compositing import accumulate, distortion, render_weights
 from kernels.hashgrid.adam import adam_touched
-from kernels.sampling import Spacing, sample_rays
+from kernels.sampling import PackedSamples, Spacing, occupied_bits, sample_rays
 from recon.depthmaps import DepthMaps
 from recon.frame import Frame, choose_frame, subject_box
 from recon.hashgrid.engine import HashGridRadianceField
@@ -25,6 +25,8 @@ from recon.hashgrid.fused import supports as can_fuse
 from recon.hashgrid.occupancy import OccupancyGrid, allowed_cells
 from recon.hashgrid.options import HashGridOptions
 from recon.hashgrid.pixels import PixelBatch, PixelSource
+from recon.hashgrid.tiled import supports as can_tile
+from recon.hashgrid.tiled import tiled_step
 
 _WARMUP_STEPS = 200
 _GRID_EVERY = 16
@@ -64,6 +66,7 @@ class HashGridTrainer:
         networks = [p for name, p in self.field.named_parameters() if name != "table" and p.requires_grad]
         self.optimizer = torch.optim.Adam(networks, lr=options.train.network_learning_rate, betas=(0.9, 0.99), eps=1e-15)
         self.step = 0
+        self._occupied: Tensor | None = None
         self.guide: Tensor | None = None
         """What rays are sampled by; follows the grid every few steps."""
         self.samples_per_ray = float(options.train.samples_per_ray)
@@ -86,14 +89,18 @@ class HashGridTrainer:
             self.grid.refresh(self.field.density, 0.1 if self.step < _WARMUP_STEPS else 0.03, self.generator)
         rays = int(min(max(settings.samples_per_step / max(self.samples_per_ray, 1.0), 256), 32_768))
         batch = self.pixels.draw(rays, self.generator)
-        loss, error, samples = self._loss(batch)
-        self._check(float(loss.detach()))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if can_tile(self.field):
+            loss, error, samples = self._tiled(batch)
+        else:
+            total, error, samples = self._loss(batch)
+            total.backward()
+            loss = float(total.detach())
+        self._check(loss)
         self._apply_gradients()
         self.samples_per_ray = 0.9 * self.samples_per_ray + 0.1 * samples / rays
         self.step += 1
-        return {"loss": float(loss.detach()), "psnr": _psnr(error), "rays": rays, "samples": samples}
+        return {"loss": loss, "psnr": _psnr(error), "rays": rays, "samples": samples}
 
     def _burst(self, steps: int) -> dict[str, float]:
         """Several steps by the fused kernels."""
@@ -107,20 +114,40 @@ class HashGridTrainer:
         if not math.isfinite(loss):
             raise InputError(f"Training diverged at step {self.step} (loss {loss}). Check the poses, or lower learning_rate.")
 
-    def _loss(self, batch: PixelBatch) -> tuple[Tensor, float, int]:
-        settings, count = self.options.train, len(batch.rays)
+    def _sampled(self, batch: PixelBatch) -> tuple[Tensor, Tensor, PackedSamples]:
+        """Origins, directions and samples of a batch's rays, in the normalised frame."""
         origins, directions, near, far = self.frame.rays(batch.rays)
-        jitter = torch.rand(count, generator=self.generator, device=self.device)
+        jitter = torch.rand(len(batch.rays), generator=self.generator, device=self.device)
         if self.step % 4 == 0 or self.guide is None:
             self.guide = self.grid.sampling_density
-        samples = sample_rays(origins, directions, near, far, jitter, self.guide, self.spacing)
+            self._occupied = occupied_bits(self.guide)
+        return origins, directions, sample_rays(origins, directions, near, far, jitter, self.guide, self.spacing, self._occupied)
+
+    def _tiled(self, batch: PixelBatch) -> tuple[float, float, int]:
+        """Loss, error and samples of a batch; its gradients are where `_apply_gradients` looks for them."""
+        origins, directions, samples = self._sampled(batch)
+        truth, behind = batch.rgb, None
+        if self.field.transparent:
+            behind = torch.rand(len(truth), 3, generator=self.generator)
+            truth = torch.where(batch.inside[:, None], truth, behind)
+        found = tiled_step(
+            self.field, samples, origins, directions, batch.views, truth, behind, batch.depth / self.frame.radius, self.options.train,
+            self.step > _WARMUP_STEPS,
+        )  # fmt: skip
+        self.grid.observe_unit(found.points, found.density, rate=0.05)
+        return found.loss, found.error, len(samples.positions)
+
+    def _loss(self, batch: PixelBatch) -> tuple[Tensor, float, int]:
+        """The plain step, by autograd; the twin of the others."""
+        settings, count = self.options.train, len(batch.rays)
+        origins, directions, samples = self._sampled(batch)
         index, middle, lengths = samples.ray_indices, samples.positions, samples.lengths
         points = origins[index] + middle[:, None] * directions[index]
+        encoded = spherical_harmonics(directions)
         density, geometry = self.field.geometry(points)
+        color = self.field.color(geometry, encoded[index])
         self.grid.observe(points, density, rate=0.05)
         weights = render_weights(density * lengths, samples.ray_offsets)
-        encoded = spherical_harmonics(directions)
-        color = self.field.color(geometry, encoded[index])
         rgb = accumulate(weights, color, index, count)
         opacity = accumulate(weights, torch.ones_like(weights)[:, None], index, count)[:, 0]
         truth = batch.rgb
@@ -229,6 +256,7 @@ class HashGridTrainer:
                 state["state"].setdefault(int(i), {})[name] = value
         self.optimizer.load_state_dict(state)
         self.guide = tensors["guide"]
+        self._occupied = occupied_bits(self.guide)
         if self.fused is not None:
             if "fused.flat" not in tensors:
                 raise InputError(f"The checkpoint '{path.name}' was written without a GPU. Use --device cpu to go on, or --overwrite to start again.")

@@ -1,0 +1,124 @@
+"""Encoding and the two networks on a CPU: tile after tile of samples while it is in cache, multiplied in bfloat16.
+
+The same as `HashGridField.geometry` and `.color` under autocast, without what autograd would keep, cast and copy on the way.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from kernels.hashgrid import cpu as hashgrid
+from kernels.hashgrid.encoding import level_arrays
+from kernels.hashgrid.layout import HashGridLayout
+
+TILE = 16_384
+"""Samples a core works on at a time. A quarter would stay in its cache, but then the cores wait for the interpreter."""
+_HALF = torch.bfloat16
+T, R = TypeVar("T"), TypeVar("R")
+
+
+class FieldTile:
+    """Density and colour of the samples that one core works on, and the way back through them.
+
+    Usable by several threads at once, each for its own samples.
+    """
+
+    def __init__(self, table: Float[Tensor, "entries features"], layout: HashGridLayout, density_bias: float, parameters: Sequence[Tensor]) -> None:
+        """
+        Args:
+            parameters: weight and bias of the five layers (two of density, three of colour).
+        """
+        self._table, self._layout, self._bias = table.detach().view(-1).numpy(), level_arrays(layout), density_bias
+        self._columns = layout.output_features
+        self._layers = _layers(parameters)
+        self._shapes = [p.shape for p in parameters]
+
+    @torch.no_grad()
+    def forward(
+        self, points: Float[Tensor, "3 n"], part: slice, directions: Tensor, rays: Int[Tensor, "m"]
+    ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m 3"], tuple[Tensor, ...]]:
+        """Density and colour of ``points[:, part]`` (of the unit cube), and what `backward` needs.
+
+        Args:
+            directions: spherical harmonics of the rays' directions ``[rays, 16]``, bfloat16.
+            rays: which ray each sample lies on.
+        """
+        (w1, b1), (w2, b2), (w3, b3), (w4, b4), (w5, b5) = self._layers
+        encoded = torch.empty(part.stop - part.start, self._columns)
+        hashgrid.encode_rows(points.numpy(), part.start, len(encoded), self._table, *self._layout, encoded.numpy())
+        x = encoded.to(_HALF)
+        h1 = torch.addmm(b1, x, w1.T).relu_()
+        out = torch.addmm(b2, h1, w2.T)
+        y = torch.cat([directions[rays], out], 1)
+        h3 = torch.addmm(b3, y, w3.T).relu_()
+        h4 = torch.addmm(b4, h3, w4.T).relu_()
+        density = (out[:, 0].float() + self._bias).clamp_(max=15.0).exp_()
+        return density, torch.addmm(b5, h4, w5.T)[:, :3].float().sigmoid_(), (x, h1, y, h3, h4)
+
+    @torch.no_grad()
+    def backward(
+        self, kept: tuple[Tensor, ...], d_logit: Float[Tensor, "m"], d_raw: Float[Tensor, "m 3"], d_encoded: Float[Tensor, "m encoded"]
+    ) -> list[Tensor]:
+        """Fill ``d_encoded``; the gradients of the padded layers are returned, for `unpadded`.
+
+        Args:
+            d_logit: gradient of the log density.
+            d_raw: gradient of the colour before its sigmoid.
+        """
+        x, h1, y, h3, h4 = kept
+        weights, mask = [w for w, _ in self._layers], torch.ops.aten.threshold_backward
+        ones = torch.ones(1, len(x), dtype=_HALF)
+        d5 = torch.zeros(len(x), 16, dtype=_HALF)
+        d5[:, :3] = d_raw
+        d4 = mask(d5 @ weights[4], h4, 0)
+        d3 = mask(d4 @ weights[3], h3, 0)
+        d2 = (d3 @ weights[2])[:, 16:].contiguous()
+        d2[:, 0] = d_logit
+        d1 = mask(d2 @ weights[1], h1, 0)
+        d_encoded.copy_(d1 @ weights[0])
+        return [g.float() for d, a in ((d1, x), (d2, h1), (d3, y), (d4, h3), (d5, h4)) for g in (d.T @ a, ones @ d)]
+
+    def unpadded(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients of the layers in the parameters' own shapes."""
+        out: list[Tensor] = []
+        for layer in range(len(self._layers)):
+            rows, columns = self._shapes[2 * layer]
+            d_weight, d_bias = gradients[2 * layer], gradients[2 * layer + 1]
+            d_weight = torch.cat([d_weight[:, :16], d_weight[:, 17:]], 1) if layer == 2 else d_weight
+            out += [d_weight[:rows, :columns].contiguous(), d_bias[0, :rows].contiguous()]
+        return out
+
+
+@lru_cache(maxsize=1)
+def _pool() -> tuple[ThreadPoolExecutor, int]:
+    """A thread a core, each of which multiplies alone: no operation waits for another core's part of it."""
+    threads = torch.get_num_threads()
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)), threads
+
+
+def each_on_a_core(parts: Sequence[T], work: Callable[[T], R]) -> list[R]:
+    """``work`` on part after part, the cores taking them in turn; results in the parts' order."""
+    pool, threads = _pool()
+    shares = [pool.submit(lambda mine=parts[t::threads]: [work(part) for part in mine]) for t in range(threads)]  # type: ignore[misc]
+    done = [share.result() for share in shares]
+    return [done[i % threads][i // threads] for i in range(len(parts))]
+
+
+def _layers(parameters: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Padded weights and biases in bfloat16; the log density, the first output of the second layer, is no input of the third."""
+    out = []
+    for layer, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
+        rows = 16 if layer in (1, 4) else len(weight)
+        w, b = torch.zeros(rows, weight.shape[1] + (layer == 2), dtype=_HALF), torch.zeros(rows, dtype=_HALF)
+        if layer == 2:
+            w[:, :16], w[:, 17:] = weight.detach()[:, :16], weight.detach()[:, 16:]
+        else:
+            w[: len(weight)] = weight.detach()
+        b[: len(bias)] = bias.detach()
+        out.append((w, b))
+    return out
