@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from app.bench import Bench, run_bench
 from data.errors import Cancelled, InputError, OutputError
 from recon.general.options import TrainOptions
 from recon.options import Device, ReconstructOptions, Task
@@ -141,6 +142,7 @@ commands:
   render OUT --path orbit            a video, or stills from given cameras
   export OUT --format glb|obj|ply    the mesh in another format
   train general -o DIR               train the general model on procedural worlds
+  bench kernels                      measure the hash encoding on this machine
   studio                             the web app
 
 `lumigraph COMMAND --help` shows the options of a command. Every command takes --config FILE.toml.
@@ -152,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, tuple[type, Callable[[Any], int]]] = {
         "reconstruct": (Reconstruct, _reconstruct), "evaluate": (Evaluate, _reconstruct), "render": (Render, _render),
-        "export": (Export, _export), "train": (Train, _train), "studio": (Studio, _studio),
+        "export": (Export, _export), "train": (Train, _train), "bench": (Bench, run_bench), "studio": (Studio, _studio),
     }  # fmt: skip
     if not words or words[0] in {"-h", "--help"}:
         print(_HELP, end="")

@@ -1,74 +1,111 @@
-"""The CPU hash encoding beside its PyTorch reference, in turns in one run: forward, and forward with both gradients.
+"""The hash encoding, every backend, hash, order and size, forward and backward, in one run.
 
-    python -m benchmarks.kernels --points 65536
+    python -m benchmarks.kernels --device cuda --points 20 --sizes 19 22 24
+    python -m benchmarks.kernels --points 18 --cores
 
-Speed does not count unless the values agree, so the largest differences are printed beside the times.
+On a GPU the peer is tiny-cuda-nn, where it can be imported; where it cannot, a stand-in that walks the table as tiny-cuda-nn is
+known to (one level after the other, one thread a point and level, eight reads, eight unmerged atomic writes, half precision).
 """
 
 import argparse
 import json
-import statistics
-import time
-from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from benchmarks.common import about_this_run
-from kernels.hashgrid.encoding import Backend, encode
-from kernels.hashgrid.layout import HashGridLayout
+from kernels.hashgrid.bench import ORDERS, Encoder, milliseconds, points_in
+from kernels.hashgrid.layout import HASHES, HashGridLayout
+from kernels.hashgrid.schedule import Schedule
+from kernels.machine import Machine
 
-LAYOUTS = {
-    "engine, draft (8 x 4, 2^17)": HashGridLayout(8, 4, 17, 16, 2048),
-    "engine, standard (8 x 4, 2^18)": HashGridLayout(8, 4, 18, 16, 2048),
-    "instant-ngp (16 x 2, 2^19)": HashGridLayout(16, 2, 19, 16, 2048),
-}
+STAND_IN = Schedule(forward_levels=1, backward_walking="level-major", merges=("none",) * 16, pairs=False, block=512)
 
 
-def in_turns(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each job; the jobs alternate, so that whatever else the machine does meets all of them."""
-    times: dict[str, list[float]] = {name: [] for name in jobs}
-    for job in jobs.values():
-        job()  # compilation and caches
-    for _ in range(rounds):
-        for name, job in jobs.items():
-            started = time.perf_counter()
-            job()
-            times[name].append(time.perf_counter() - started)
-    return {name: 1000 * statistics.median(values) for name, values in times.items()}
+def copy_bandwidth(device: str) -> float:
+    """Bytes a second of a large copy, read and written ones counted."""
+    a = torch.rand(1 << 26, device=device)
+    b = torch.empty_like(a)
+    return 8 * a.numel() / milliseconds(lambda: b.copy_(a), device == "cuda") * 1000
 
 
-def measure(layout: HashGridLayout, points: int, rounds: int) -> dict[str, float]:
-    """Milliseconds, ratios and differences of the two backends on the same points."""
-    torch.manual_seed(0)
-    positions = torch.rand(points, 3, requires_grad=True)
-    table = torch.randn(layout.entries, layout.features, requires_grad=True)
-    direction = torch.randn(points, layout.output_features)
+def tcnn_times(layout: HashGridLayout, points: torch.Tensor) -> tuple[float, float] | None:
+    """tiny-cuda-nn forward, and forward with backward less forward; None where it cannot be imported."""
+    try:
+        import tinycudann
+    except ImportError:
+        return None
+    growth = (layout.finest_resolution / layout.base_resolution) ** (1 / max(layout.levels - 1, 1))
+    encoding = tinycudann.Encoding(3, {
+        "otype": "HashGrid", "n_levels": layout.levels, "n_features_per_level": layout.features, "log2_hashmap_size": layout.log2_table_size,
+        "base_resolution": layout.base_resolution, "per_level_scale": growth,
+    })  # fmt: skip
+    out = encoding(points)
+    grad = torch.randn_like(out)
+    with torch.no_grad():
+        forward = milliseconds(lambda: encoding(points), True)
+    return forward, milliseconds(lambda: torch.autograd.grad(out, encoding.params, grad, retain_graph=True), True)
 
-    def forward(backend: Backend) -> torch.Tensor:
-        with torch.no_grad():
-            return encode(positions, table, layout, backend)
 
-    def both(backend: Backend) -> tuple[torch.Tensor, ...]:
-        return torch.autograd.grad((encode(positions, table, layout, backend) * direction).sum(), (positions, table))
+def measure(layout: HashGridLayout, order: str, count: int, device: str, reference: bool) -> dict[str, Any]:
+    """One row of figures."""
+    cuda = device == "cuda"
+    points, kind = points_in(order, count, device), torch.float16 if cuda else torch.float32  # type: ignore[arg-type]
+    encoder = Encoder(layout, points, kind, kind)
+    auto = Schedule.auto(layout, Machine.here(device), encoder.table.element_size(), encoder.d_table.element_size())
+    forward, backward = milliseconds(lambda: encoder.forward(auto), cuda), milliseconds(lambda: encoder.backward(auto), cuda)
+    # what must be read and written at least: points, output, and the eight entries of every level
+    entry = layout.features * encoder.table.element_size()
+    must = count * (12 + layout.levels * entry * 9)
+    row: dict[str, Any] = {
+        "hash": layout.hash, "log2_table_size": layout.log2_table_size, "order": order, "forward_ms": forward, "backward_ms": backward,
+        "forward_gpoints_s": count / forward / 1e6, "backward_gpoints_s": count / backward / 1e6, "forward_tb_s": must / forward / 1e9,
+        "backward_tb_s": count * (12 + layout.levels * entry * 17) / backward / 1e9,
+    }  # fmt: skip
+    if cuda:
+        peer = tcnn_times(layout, points) if layout.hash == "coherent_prime" else None
+        name = "stand_in" if peer is None else "tcnn"
+        times = peer or (milliseconds(lambda: encoder.forward(STAND_IN), True), milliseconds(lambda: encoder.backward(STAND_IN), True))
+        row |= {f"{name}_forward_ms": times[0], f"{name}_backward_ms": times[1], "forward_ratio": times[0] / forward, "backward_ratio": times[1] / backward}
+    if reference:
+        twin = [milliseconds(job, cuda, rounds=3, repeats=1) for job in encoder.reference()]
+        row |= {"reference_forward_ms": twin[0], "reference_backward_ms": twin[1], "forward_to_reference": twin[0] / forward, "backward_to_reference": twin[1] / backward}
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
 
-    row = {f"forward {k} ms": v for k, v in in_turns({"cpu": lambda: forward("cpu"), "reference": lambda: forward("reference")}, rounds).items()}
-    row |= {f"training {k} ms": v for k, v in in_turns({"cpu": lambda: both("cpu"), "reference": lambda: both("reference")}, rounds).items()}
-    for part in ("forward", "training"):
-        row[f"{part} ratio"] = row[f"{part} reference ms"] / row[f"{part} cpu ms"]
-    row["largest difference of values"] = float((forward("cpu") - forward("reference")).abs().max())
-    gradients = list(zip(both("cpu"), both("reference"), strict=True))
-    row["largest relative difference of gradients"] = max(float((a - b).abs().max() / b.abs().max()) for a, b in gradients)
-    return {name: round(value, 7) if "difference" in name else round(value, 2) for name, value in row.items()}
+
+def scaling(layout: HashGridLayout, count: int) -> dict[str, Any]:
+    """From one core to all of them."""
+    import numba
+
+    encoder, auto = Encoder(layout, points_in("rays", count, "cpu"), torch.float32, torch.float32), Schedule.auto(layout, Machine.here())
+    most, times = numba.get_num_threads(), {}
+    for cores in (1, most, 1, most):
+        numba.set_num_threads(cores)
+        times[cores] = (milliseconds(lambda: encoder.forward(auto), False), milliseconds(lambda: encoder.backward(auto), False))
+    return {"cores": most, "forward": round(times[1][0] / times[most][0], 2), "backward": round(times[1][1] / times[most][1], 2), "ms": times}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=65_536, help="points a call; a training step has about 65536")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--points", type=int, default=18, help="base-2 logarithm of the number of points")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[19], help="base-2 logarithms of table sizes")
+    parser.add_argument("--levels", type=int, default=16)
+    parser.add_argument("--features", type=int, default=2)
+    parser.add_argument("--hashes", nargs="+", default=list(HASHES), choices=HASHES)
+    parser.add_argument("--orders", nargs="+", default=list(ORDERS), choices=ORDERS)
+    parser.add_argument("--reference", action="store_true", help="the PyTorch twin as well")
+    parser.add_argument("--cores", action="store_true", help="CPU: from one core to all")
     arguments = parser.parse_args()
-    for name, layout in LAYOUTS.items():
-        print(json.dumps({name: measure(layout, arguments.points, arguments.rounds)}, indent=1), flush=True)
-    print(json.dumps(about_this_run(), indent=1))
+    print(json.dumps({"copy_tb_s": round(copy_bandwidth(arguments.device) / 1e12, 4), **about_this_run()}), flush=True)
+    for size in arguments.sizes:
+        for hash in arguments.hashes:
+            layout = HashGridLayout(arguments.levels, arguments.features, size, 16, 2048, hash)
+            for order in arguments.orders:
+                row = measure(layout, order, 1 << arguments.points, arguments.device, arguments.reference and hash == arguments.hashes[0])
+                print(json.dumps(row), flush=True)
+            if arguments.cores:
+                print(json.dumps({"hash": hash, "scaling": scaling(layout, 1 << arguments.points)}), flush=True)
 
 
 if __name__ == "__main__":

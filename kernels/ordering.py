@@ -1,6 +1,5 @@
 """Orders of points that keep neighbours in space neighbours in memory: Morton codes, and sorting by them."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

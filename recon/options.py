@@ -84,8 +84,9 @@ class ReconstructOptions:
         train = replace(train, steps=self.steps or train.steps, seed=self.seed)
         if train.occupancy_side == default_grid.train.occupancy_side:
             train = replace(train, occupancy_side=preset.occupancy_side)
-        if train.samples_per_step == default_grid.train.samples_per_step:
-            train = replace(train, samples_per_step=preset.samples_per_step)
+        for name in ("samples_per_step", "samples_per_ray", "depth_weight", "network_learning_rate", "learning_rate"):
+            if getattr(train, name) == getattr(default_grid.train, name):
+                train = replace(train, **{name: getattr(preset, name)})
         surface = preset.surface if self.surface == default_surface else self.surface
         return replace(
             self, engine=engine, max_side=self.max_side or preset.max_side, look_side=self.look_side or preset.look_side,
@@ -104,10 +105,17 @@ class _Preset:
     look_side: int
     """Longest side of the photos that the general engine looks at."""
     surface: SurfaceOptions
+    samples_per_ray: int = 32
+    depth_weight: float = 0.02
+    network_learning_rate: float = 5e-3
+    learning_rate: float = 3e-2
 
 
 _PRESETS: dict[Quality, _Preset] = {
-    "draft": _Preset(640, 800, 17, 96, 65_536, 800, SurfaceOptions(resolution=160, depth_side=320, depth_sources=0, faces=25_000, texture=1024)),
+    "draft": _Preset(
+        640, 700, 17, 96, 32_768, 800, SurfaceOptions(resolution=160, depth_side=320, depth_sources=0, faces=25_000, texture=1024),
+        samples_per_ray=16, depth_weight=0.1, network_learning_rate=1e-2, learning_rate=5e-2,
+    ),
     "standard": _Preset(960, 1500, 18, 128, 65_536, 960, SurfaceOptions(resolution=256, depth_side=480, depth_sources=6, faces=60_000, texture=2048)),
     "high": _Preset(1600, 20_000, 19, 128, 131_072, 960, SurfaceOptions(resolution=400, depth_side=800, depth_sources=8, faces=200_000, texture=4096)),
 }

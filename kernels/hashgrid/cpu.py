@@ -197,9 +197,9 @@ def encode_rows(points, start, count, table, features, resolutions, dense, offse
 
 
 @nb.njit(parallel=True, **_OPTIONS)
-def forward(points, table, features, resolutions, dense, offsets, mask, hash, tile, out):
+def forward(points, table, features, resolutions, dense, offsets, mask, hash, tile, threads, out):
     """Fill ``out [points, levels * features]`` with the encoding of ``points [3, points]``; ``table`` is flat."""
-    n, threads = points.shape[1], nb.get_num_threads()
+    n = points.shape[1]
     for thread in nb.prange(threads):
         fractions = np.empty((3, _BLOCK), np.float32)
         low, high = np.empty((3, _BLOCK), np.uint32), np.empty((3, _BLOCK), np.uint32)
@@ -292,9 +292,9 @@ def _backward_piece(points, grad_out, features, resolution, dense, hash, mask, f
 
 
 @nb.njit(parallel=True, **_OPTIONS)
-def backward_table(points, grad_out, features, resolutions, dense, offsets, mask, hash, pieces, grad_table):
+def backward_table(points, grad_out, features, resolutions, dense, offsets, mask, hash, pieces, threads, grad_table):
     """Add the table's gradient to the flat ``grad_table``; every level in ``pieces``, dealt out to the cores in turn."""
-    levels, threads = resolutions.shape[0], nb.get_num_threads()
+    levels = resolutions.shape[0]
     for thread in nb.prange(threads):
         for task in range(thread, levels * pieces, threads):
             level, piece = task % levels, task // levels

@@ -9,6 +9,7 @@ from torch import Tensor
 from kernels.hashgrid.layout import HASHES, HashGridLayout
 from kernels.hashgrid.reference import encode_reference
 from kernels.hashgrid.schedule import Schedule
+from kernels.machine import Machine
 
 Backend = Literal["auto", "reference", "cpu", "cuda"]
 
@@ -53,14 +54,14 @@ def encode(
     if backend not in usable:
         raise ValueError(f"Backend '{backend}' cannot run on {table.device}; choose one of {', '.join(usable)}.")
     if backend == "cpu":
-        schedule = schedule or Schedule.auto(layout, len(points))
+        schedule = schedule or Schedule.auto(layout, Machine.here())
         return _EncodeCpu.apply(points, table, layout, grad_buffer, schedule)  # type: ignore[no-any-return]
     if backend == "cuda":
         from kernels.hashgrid.cuda import EncodeCuda
 
         if not _fast(table, layout):
             raise ValueError(f"The 'cuda' backend knows 1, 2, 4 or 8 features of float32 or float16, not {layout.features} of {table.dtype}; use 'reference'.")
-        schedule = schedule or Schedule.auto(layout, len(points), table.element_size())
+        schedule = schedule or Schedule.auto(layout, Machine.here("cuda"), table.element_size(), table.element_size())
         return EncodeCuda.apply(points, table, layout, schedule, grad_buffer)  # type: ignore[no-any-return]
     return encode_reference(points, table, layout)
 
@@ -83,7 +84,7 @@ class _EncodeCpu(torch.autograd.Function):
 
         by_axis, table = points.detach().T.contiguous(), table.detach().contiguous()
         out = torch.empty(len(points), layout.output_features)
-        cpu.forward(by_axis.numpy(), table.view(-1).numpy(), *level_arrays(layout), schedule.tile, out.numpy())
+        cpu.forward(by_axis.numpy(), table.view(-1).numpy(), *level_arrays(layout), schedule.tile, threads(), out.numpy())
         ctx.save_for_backward(by_axis, table)
         ctx.layout, ctx.grad_buffer, ctx.schedule = layout, grad_buffer, schedule
         return out
@@ -101,9 +102,16 @@ class _EncodeCpu(torch.autograd.Function):
             cpu.backward_points(by_axis.numpy(), table.view(-1).numpy(), grad_out, *arrays, grad_points.numpy())
         if ctx.needs_input_grad[1]:
             target = torch.zeros_like(table) if ctx.grad_buffer is None else ctx.grad_buffer
-            cpu.backward_table(by_axis.numpy(), grad_out, *arrays, ctx.schedule.pieces, target.view(-1).numpy())
+            cpu.backward_table(by_axis.numpy(), grad_out, *arrays, ctx.schedule.pieces, threads(), target.view(-1).numpy())
             grad_table = target if ctx.grad_buffer is None else None
         return grad_points, grad_table, None, None, None
+
+
+def threads() -> int:
+    """Threads that the compiled kernels deal their work out to; they are told, for what asks by itself cannot be cached."""
+    import numba
+
+    return int(numba.get_num_threads())
 
 
 def level_arrays(layout: HashGridLayout) -> tuple[Any, ...]:

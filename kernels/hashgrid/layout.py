@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PRIMES = (1, 2654435761, 805459861)
 """Hash multipliers of instant-ngp (Müller et al. 2022, eq. 4); the first is 1 for cache coherence."""
@@ -63,9 +66,22 @@ class HashGridLayout:
     @cached_property
     def offsets(self) -> np.ndarray:
         """First table entry of each level and, last, the number of entries, ``[levels + 1]`` int64."""
-        sizes = np.where(self.dense, (self.resolutions + 1) ** 3, 1 << self.log2_table_size)
-        aligned = (sizes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        aligned = (self.sizes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         return np.concatenate([[0], np.cumsum(aligned)]).astype(np.int64)
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Entries of each level that are used, ``[levels]`` int64."""
+        return np.where(self.dense, (self.resolutions + 1) ** 3, 1 << self.log2_table_size).astype(np.int64)
+
+    def aligned(self, table: "Tensor") -> "Tensor":
+        """A table of this layout, also from one that was written before levels were aligned."""
+        if len(table) != int(self.sizes.sum()) or len(table) == self.entries:
+            return table
+        out = table.new_zeros(self.entries, table.shape[1])
+        for level, part in enumerate(table.split(self.sizes.tolist())):
+            out[self.offsets[level] : self.offsets[level] + len(part)] = part
+        return out
 
     @property
     def entries(self) -> int:

@@ -19,7 +19,8 @@ from kernels.hashgrid.layout import HashGridLayout
 TILE = 16_384
 """Samples a core works on at a time. A quarter would stay in its cache, but then the cores wait for the interpreter."""
 _HALF = torch.bfloat16
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class FieldTile:

@@ -16,7 +16,8 @@ def _unit(x, y, z, contracted):
     if contracted:
         norm = max(abs(x), max(abs(y), abs(z)))
         if norm > one:
-            factor = (two - one / norm) / norm
+            inverse = one / norm
+            factor = (two - inverse) * inverse
             x, y, z = x * factor, y * factor, z * factor
         return (x + two) * quarter, (y + two) * quarter, (z + two) * quarter
     return (x + one) * half, (y + one) * half, (z + one) * half
@@ -137,12 +138,12 @@ def sample(origins, directions, near, far, jitter, grid, occupied, step, cone, f
 
 
 @nb.njit(parallel=True, **_OPTIONS)
-def blend_into_cells(points, values, limits, rate, grid):
+def blend_into_cells(points, values, limits, rate, parts, grid):
     """Move the cells of ``points [3, n]`` of the unit cube towards what was seen there, at most their limit.
 
-    Cores own slabs of the grid, so that every cell meets its points in their order; ``limits`` and ``grid`` are flat.
+    Cores own ``parts`` slabs of the grid, so that every cell meets its points in their order; ``limits`` and ``grid`` are flat.
     """
-    r, side, parts = np.float32(rate), int(round(grid.shape[0] ** (1 / 3))), nb.get_num_threads()
+    r, side = np.float32(rate), int(round(grid.shape[0] ** (1 / 3)))
     s = np.float32(side)
     for part in nb.prange(parts):
         low, high = side * part // parts, side * (part + 1) // parts

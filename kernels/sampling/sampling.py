@@ -17,7 +17,6 @@ from torch import Tensor
 from kernels.cuda.compiler import can_compile, kernel
 from kernels.sampling.grid import unit_coordinates
 
-
 SOURCE = Path(__file__).with_name("sampling.cu")
 
 

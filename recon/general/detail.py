@@ -61,7 +61,10 @@ class Detail(nn.Module):
     @classmethod
     def stored(cls, tensors: dict[str, Tensor]) -> "Detail":
         """From the tensors of its `state_dict`."""
-        out = cls(HashGridLayout(*(int(v) for v in tensors["sizes"])), tensors["center"].cpu(), float(tensors["radius"]), tensors["shape.0.bias"].numel())
+        levels, features, log2_size, base, finest = (int(v) for v in tensors["sizes"])
+        layout = HashGridLayout(levels, features, log2_size, base, finest)
+        tensors = {**tensors, "table": layout.aligned(tensors["table"])}
+        out = cls(layout, tensors["center"].cpu(), float(tensors["radius"]), tensors["shape.0.bias"].numel())
         out.load_state_dict(tensors)
         return out
 

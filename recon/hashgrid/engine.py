@@ -127,6 +127,7 @@ class HashGridRadianceField:
             raise InputError(f"The field in '{folder}' has version {meta.get('version')}, not {FORMAT_VERSION}. Reconstruct it again.")
         field = HashGridField(FieldOptions(**meta["field"]), meta["contracted"], meta["views"], meta["transparent"])
         guide = tensors.pop("guide")
+        tensors["table"] = field.layout.aligned(tensors["table"])
         field.load_state_dict(tensors)
         frame = Frame(tuple(meta["frame"]["center"]), meta["frame"]["radius"], meta["frame"]["contracted"])
         return cls(

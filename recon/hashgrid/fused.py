@@ -13,6 +13,7 @@ from kernels.compositing.compositing import SOURCE as COMPOSITING
 from kernels.cuda.compiler import can_compile, kernel
 from kernels.hashgrid import cuda as hashgrid
 from kernels.hashgrid.schedule import Schedule
+from kernels.machine import Machine
 from kernels.networks.cuda import NetworkShape
 from kernels.sampling import Spacing, unit_coordinates
 from kernels.sampling.sampling import SOURCE as SAMPLING
@@ -62,7 +63,7 @@ class FusedTrainer:
     ) -> None:  # fmt: skip
         self.field, self.grid, self.pixels, self.frame, self.spacing, self.options = field, grid, pixels, frame, spacing, options
         device, layout = field.table.device, field.layout
-        self.schedule = schedule or Schedule.auto(layout, options.samples_per_step)
+        self.schedule = schedule or Schedule.auto(layout, Machine.here("cuda"), 2, 4)
         self.shape = NetworkShape(layout.output_features, field.options.width)
         self.capacity = -(-options.samples_per_step * 9 // 8 // 128) * 128
         self.most_rays = max(4096, options.samples_per_step // 8)
@@ -87,7 +88,8 @@ class FusedTrainer:
         self.positions, self.lengths, self.points = new(samples), new(samples), new(samples, 3)
         self.encoded, self.d_encoded = new(samples, layout.output_features, dtype=half), new(samples, layout.output_features, dtype=half)
         self.outputs, self.d_raw = new(samples, 4), new(samples, 4, dtype=half)
-        self.gains, self.d_gains = (new(len(field.log_gains), 3), new(len(field.log_gains), 3)) if field.options.appearance else (None, None)
+        self.gains = new(len(field.log_gains), 3) if field.options.appearance else None
+        self.d_gains = None if self.gains is None else torch.zeros_like(self.gains)
         self.guide = grid.sampling_density.contiguous()
         self._cameras(device)
         self._graph: torch.cuda.CUDAGraph | None = None

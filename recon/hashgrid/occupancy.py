@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from data.scene import Scene
+from kernels.hashgrid.encoding import threads
 from kernels.sampling import uncontract, unit_coordinates
 from recon.frame import Frame, inside_hull
 
@@ -61,7 +62,7 @@ class OccupancyGrid:
         if grid.device.type == "cpu":
             from kernels.sampling.cpu import blend_into_cells
 
-            blend_into_cells(points.numpy(), density.detach().contiguous().numpy(), limits.numpy(), rate, grid.numpy())
+            blend_into_cells(points.numpy(), density.detach().contiguous().numpy(), limits.numpy(), rate, threads(), grid.numpy())
         else:
             x, y, z = (points * side).long().clamp(0, side - 1)
             flat = (z * side + y) * side + x

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from kernels.compositing import cpu as compositing
 from kernels.hashgrid import cpu as hashgrid
-from kernels.hashgrid.encoding import level_arrays
+from kernels.hashgrid.encoding import level_arrays, threads
 from kernels.hashgrid.schedule import Schedule
+from kernels.machine import Machine
 from kernels.networks.cpu import TILE, FieldTile, each_on_a_core
 from kernels.sampling import PackedSamples
 from kernels.sampling.cpu import unit_points
@@ -81,8 +82,8 @@ def tiled_step(
         parameter.grad = gradient
     assert field.grad_buffer is not None
     layout = field.layout
-    pieces = Schedule.auto(layout, n).pieces
-    hashgrid.backward_table(points.numpy(), d_encoded.numpy(), *level_arrays(layout), pieces, field.grad_buffer.view(-1).numpy())
+    pieces = Schedule.auto(layout, Machine.here()).pieces
+    hashgrid.backward_table(points.numpy(), d_encoded.numpy(), *level_arrays(layout), pieces, threads(), field.grad_buffer.view(-1).numpy())
     loss = float(losses.mean())
     if behind is None:
         back.backward(d_back)

@@ -5,7 +5,9 @@ It needs no training and is exact where a surface has texture; where it has none
 claimed. The radiance field is the other way round, so the two complete each other.
 """
 
+import os
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -113,16 +115,26 @@ def _sweep(cameras: Cameras, view: int, pictures: list[ndarray], span: ndarray, 
     textured = deviation > 1.5
     scores = np.empty((planes, height, width), np.float32)
     warps = [_plane_warp(cameras, view, int(j)) for j in others]
-    for p, inv in enumerate(inverse):
+
+    def score(p: int) -> None:
         each = np.stack([
             _correlation(reference, mean, deviation, cv2.warpPerspective(
-                pictures[j], base + inv * slope, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                pictures[j], base + inverse[p] * slope, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_CONSTANT, borderValue=-1.0,
             ), size)
             for j, (base, slope) in zip(others, warps, strict=True)
         ])  # fmt: skip
         k = min(options.best, len(others))
         scores[p] = np.partition(each, len(each) - k, axis=0)[-k:].mean(0)
+
+    # Pictures are too small for OpenCV to share among the cores; planes are not.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(score, range(planes)))
+    finally:
+        cv2.setNumThreads(threads)
     costs = np.ascontiguousarray(np.moveaxis(1 - scores, 0, -1))
     costs[~textured] = 1.0  # nothing to see: the neighbours decide
     gradient = np.abs(cv2.Laplacian(cv2.GaussianBlur(reference, (0, 0), 1.0), cv2.CV_32F))

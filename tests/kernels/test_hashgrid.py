@@ -146,3 +146,53 @@ def test_impossible_layouts_are_refused(values: dict[str, int]) -> None:
 def test_wrong_table_is_refused_with_both_shapes() -> None:
     with pytest.raises(ValueError, match="needs"):
         encode(torch.rand(3, 3), torch.rand(7, 2), LAYOUTS[1])
+
+
+def test_tables_written_before_levels_were_aligned_are_read() -> None:
+    layout = HashGridLayout(4, 2, 12, 4, 64)
+    old = torch.randn(int(layout.sizes.sum()), 2)
+    new = layout.aligned(old)
+    assert len(new) == layout.entries > len(old)
+    start = 0
+    for level, size in enumerate(layout.sizes):
+        first = int(layout.offsets[level])
+        assert first % 8 == 0
+        assert torch.equal(new[first : first + size], old[start : start + size])
+        start += int(size)
+    assert layout.aligned(new) is new
+
+
+@pytest.mark.parametrize("schedule", [Schedule(tile=64), Schedule(tile=100_000), Schedule(pieces=3)], ids=str)
+def test_no_schedule_of_the_cpu_changes_anything(schedule: Schedule) -> None:
+    layout = HashGridLayout(6, 4, 12, 4, 128)
+    points, table = torch.rand(3000, 3), torch.randn(layout.entries, 4).requires_grad_()
+    results = []
+    for chosen in (Schedule(), schedule):
+        out = encode(points, table, layout, schedule=chosen)
+        results.append((out.detach(), *torch.autograd.grad(out.square().sum(), table)))
+    assert torch.equal(results[0][0], results[1][0])
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-5, atol=1e-5)
+
+
+def test_no_points_give_no_rows_and_no_gradient() -> None:
+    layout = LAYOUTS[1]
+    points, table = torch.rand(0, 3).requires_grad_(), torch.randn(layout.entries, 2).requires_grad_()
+    out = encode(points, table, layout)
+    assert out.shape == (0, layout.output_features)
+    d_points, d_table = torch.autograd.grad(out.sum(), (points, table))
+    assert d_points.shape == (0, 3)
+    assert not d_table.any()
+
+
+@pytest.mark.parametrize("hash", HASHES)
+def test_hashes_use_the_whole_level_evenly(hash: Hash) -> None:
+    """No row of a hashed level is met much more often than another, over a cube of vertices of many times its size."""
+    from kernels.hashgrid.reference import vertex_index
+
+    layout = HashGridLayout(1, 2, 12, 256, 256, hash)
+    axis = torch.arange(64)
+    vertices = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    met = torch.bincount(vertex_index(vertices, 0, layout), minlength=1 << 12)
+    assert met.sum() == 64**3
+    assert met.min() > 0
+    assert met.max() < 4 * 64**3 / (1 << 12)

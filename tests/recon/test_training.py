@@ -16,7 +16,7 @@ from recon.frame import choose_frame, inside_hull
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.options import FieldOptions, HashGridOptions, TrainOptions
 from recon.hashgrid.training import HashGridTrainer
-from tests.conftest import drain, sphere_picture
+from tests.conftest import drain, sphere_picture, write_sphere_scene
 
 TINY = HashGridOptions(
     FieldOptions(levels=4, log2_table_size=13, width=16), TrainOptions(steps=60, samples_per_step=8192, samples_per_ray=16, occupancy_side=32)
@@ -117,3 +117,42 @@ def test_gains_of_photos_explain_automatic_exposure(scene: Scene, tmp_path: Path
 def test_one_photo_cannot_be_trained_on(scene: Scene) -> None:
     with pytest.raises(InputError, match="at least 2"):
         HashGridTrainer(scene.select([0]), TINY)
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_the_tiled_step_equals_the_plain_one(tmp_path: Path, masks: bool) -> None:
+    """Same batch: the same loss, and the same gradient of table, networks, background and gains, up to bfloat16."""
+    write_sphere_scene(tmp_path / "sphere", masks=masks)
+    scene = drain(prepare(read_scene(tmp_path / "sphere"), tmp_path / "work", 64))
+    train = replace(TINY.train, samples_per_ray=32, distortion_weight=0.01, depth_weight=0.05)
+    trainer = HashGridTrainer(scene, replace(TINY, field=replace(TINY.field, appearance=True), train=train))
+    for _ in range(30):
+        trainer.train_step()
+    trainer.step = 400  # the distortion loss has begun
+    batch = trainer.pixels.draw(300, trainer.generator)
+    depth = torch.where(torch.rand(300) > 0.5, 2.0, 0.0)
+    batch = replace(batch, depth=depth)
+    trainer.pixels = replace(trainer.pixels, depth=torch.zeros(len(trainer.pixels.rgb)))  # only whether there are any is asked
+    state, found = trainer.generator.get_state(), []
+    grid = trainer.grid.density.clone()
+    parameters = [p for name, p in trainer.field.named_parameters() if name != "table"]
+    for plain in (True, False):
+        trainer.generator.set_state(state)
+        trainer.grid.density.copy_(grid)
+        trainer.optimizer.zero_grad(set_to_none=True)
+        assert trainer.field.grad_buffer is not None
+        trainer.field.grad_buffer.zero_()
+        if plain:
+            loss, error, samples = trainer._loss(batch)
+            loss.backward()
+        else:
+            loss, error, samples = trainer._tiled(batch)
+        gradients = [torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None]), trainer.field.grad_buffer.reshape(-1).clone()]
+        found.append((float(loss), error, samples, gradients))
+    plain, tiled = found
+    assert tiled[2] == plain[2]
+    assert tiled[0] == pytest.approx(plain[0], rel=1e-2)
+    assert tiled[1] == pytest.approx(plain[1], rel=1e-2)
+    for ours, theirs in zip(tiled[3], plain[3], strict=True):
+        assert ours.shape == theirs.shape
+        assert float((ours - theirs).norm() / theirs.norm()) < 3e-2
