@@ -49,17 +49,29 @@ class FieldTile:
             directions: spherical harmonics of the rays' directions ``[rays, 16]``, bfloat16.
             rays: which ray each sample lies on.
         """
-        (w1, b1), (w2, b2), (w3, b3), (w4, b4), (w5, b5) = self._layers
+        density, (x, out, h1) = self.density(points, part)
+        color, kept = self.color(out, directions, rays)
+        return density, color, (x, h1, *kept)
+
+    @torch.no_grad()
+    def density(self, points: Float[Tensor, "3 n"], part: slice) -> tuple[Float[Tensor, "m"], tuple[Tensor, ...]]:
+        """Density at ``points[:, part]``; also their encoding, the geometry features for `color`, and the hidden layer."""
+        (w1, b1), (w2, b2) = self._layers[:2]
         encoded = torch.empty(part.stop - part.start, self._columns)
         hashgrid.encode_rows(points.numpy(), part.start, len(encoded), self._table, *self._layout, encoded.numpy())
         x = encoded.to(_HALF)
         h1 = torch.addmm(b1, x, w1.T).relu_()
         out = torch.addmm(b2, h1, w2.T)
-        y = torch.cat([directions[rays], out], 1)
+        return (out[:, 0].float() + self._bias).clamp_(max=15.0).exp_(), (x, out, h1)
+
+    @torch.no_grad()
+    def color(self, geometry: Tensor, directions: Tensor, rays: Int[Tensor, "m"]) -> tuple[Float[Tensor, "m 3"], tuple[Tensor, ...]]:
+        """Colour of samples, and the inputs of the three layers."""
+        (w3, b3), (w4, b4), (w5, b5) = self._layers[2:]
+        y = torch.cat([directions[rays], geometry], 1)
         h3 = torch.addmm(b3, y, w3.T).relu_()
         h4 = torch.addmm(b4, h3, w4.T).relu_()
-        density = (out[:, 0].float() + self._bias).clamp_(max=15.0).exp_()
-        return density, torch.addmm(b5, h4, w5.T)[:, :3].float().sigmoid_(), (x, h1, y, h3, h4)
+        return torch.addmm(b5, h4, w5.T)[:, :3].float().sigmoid_(), (y, h3, h4)
 
     @torch.no_grad()
     def backward(

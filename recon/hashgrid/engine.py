@@ -12,7 +12,9 @@ from torch import Tensor
 from data.errors import InputError
 from data.files import write_json
 from kernels.compositing import accumulate, render_weights
+from kernels.networks.cpu import TILE, FieldTile, each_on_a_core
 from kernels.sampling import PackedSamples, Spacing, sample_rays
+from kernels.sampling.cpu import unit_points
 from recon.fields import Rays, RenderedRays
 from recon.frame import Frame
 from recon.hashgrid.field import HashGridField, spherical_harmonics
@@ -77,6 +79,8 @@ class HashGridRadianceField:
         half = torch.full_like(near, 0.5)
         samples = sample_rays(origins, directions, near, far, half, self.guide, self.spacing)
         index = samples.ray_indices
+        if self.field.table.device.type == "cpu" and self.field.options.geometry_features == 15:
+            return self._render_tiled(origins, directions, samples, color), len(samples.positions)
         density, geometry = self.field.geometry(origins[index] + samples.positions[:, None] * directions[index])
         weights = render_weights(density * samples.lengths, samples.ray_offsets)
         opacity = accumulate(weights, torch.ones_like(weights)[:, None], index, len(rays))[:, 0]
@@ -91,6 +95,31 @@ class HashGridRadianceField:
         behind = torch.tensor(self.background, device=rgb.device) if self.field.transparent else self.field.background(encoded)
         rgb = rgb + (1 - opacity)[:, None] * behind
         return RenderedRays(rgb.clamp(0, 1), depth, opacity.clamp(0, 1), torch.ones_like(depth)), len(weights)
+
+    def _render_tiled(self, origins: Tensor, directions: Tensor, samples: PackedSamples, color: bool) -> RenderedRays:
+        """The same on a CPU: each core takes tiles of samples through encoding and networks."""
+        index, rays, n = samples.ray_indices, len(origins), len(samples.positions)
+        field, points, encoded = self.field, torch.empty(3, n), spherical_harmonics(directions)
+        unit_points(origins.numpy(), directions.numpy(), samples.positions.numpy(), index.numpy(), field.contracted, points.numpy())
+        tile = FieldTile(field.table, field.layout, field.options.density_bias, field.network_parameters)
+        half, density, rgb = encoded.to(torch.bfloat16), torch.empty(n), torch.empty(n, 3)
+
+        def look(part: slice) -> None:
+            density[part], kept = tile.density(points, part)
+            if color:
+                rgb[part] = tile.color(kept[1], half, index[part])[0]
+
+        each_on_a_core([slice(start, min(start + TILE, n)) for start in range(0, n, TILE)], look)
+        weights = render_weights(density * samples.lengths, samples.ray_offsets)
+        values = torch.cat([rgb, torch.ones(n, 1)], dim=1) if color else torch.ones(n, 1)
+        sums = accumulate(weights, values, index, rays)
+        opacity = sums[:, -1]
+        depth = median_depth(weights, samples, opacity) * self.frame.radius
+        if not color:
+            return RenderedRays(torch.zeros(rays, 3), depth, opacity.clamp(0, 1), torch.ones(rays))
+        behind = torch.tensor(self.background) if field.transparent else field.background(encoded)
+        out = sums[:, :3] + (1 - opacity)[:, None] * behind
+        return RenderedRays(out.clamp(0, 1), depth, opacity.clamp(0, 1), torch.ones(rays))
 
     def save(self, folder: Path) -> None:
         """Write `field.safetensors` and `field.json`."""

@@ -120,10 +120,13 @@ def allowed_cells(scene: Scene, frame: Frame, side: int) -> Bool[Tensor, "side s
         kept = inside_hull(cameras, masks, world, slack=2.5 * frame.radius / side)
     else:
         kept = np.zeros(len(world), dtype=bool)
+        unseen, rest = np.arange(len(world)), np.concatenate([world, np.ones((len(world), 1))], axis=1)
         for i in range(len(cameras)):
-            pixels, depth = cameras.project(i, world)
-            margin = 0.1 * cameras.sizes[i]
-            kept |= (depth > 0) & (pixels >= -margin).all(1) & (pixels < cameras.sizes[i] + margin).all(1)
+            x, y, depth = cameras.projections[i] @ rest.T
+            width, height = cameras.sizes[i]
+            seen = (depth > 0) & (x >= -0.1 * width * depth) & (x < 1.1 * width * depth) & (y >= -0.1 * height * depth) & (y < 1.1 * height * depth)
+            kept[unseen[seen]] = True
+            unseen, rest = unseen[~seen], rest[~seen]
     return torch.from_numpy(kept).reshape(side, side, side)
 
 

@@ -74,6 +74,8 @@ class HashGridTrainer:
         fused = self.device.type == "cuda" and can_fuse(self.field, self.spacing)
         self.fused = FusedTrainer(self.field, self.grid, self.pixels, self.frame, self.spacing, options.train) if fused else None
         """Takes the steps on a GPU, where it can."""
+        self.tiled = can_tile(self.field)
+        """Whether steps on a CPU are taken tile by tile; else plainly, by autograd."""
 
     def train(self) -> Iterator[Progress]:
         """Run to the last step, yielding after each (on a GPU, after each `_BURST`); `values` has loss, PSNR of the batch, rays and samples."""
@@ -90,7 +92,7 @@ class HashGridTrainer:
         rays = int(min(max(settings.samples_per_step / max(self.samples_per_ray, 1.0), 256), 32_768))
         batch = self.pixels.draw(rays, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
-        if can_tile(self.field):
+        if self.tiled:
             loss, error, samples = self._tiled(batch)
         else:
             total, error, samples = self._loss(batch)
