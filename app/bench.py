@@ -54,7 +54,10 @@ def run_bench(command: Bench) -> int:
     half = device == "cuda" and command.precision != "float32"
     if command.precision == "float16" and not half:
         raise InputError("The CPU's kernels know single precision only. Leave --precision out.")
-    layout = HashGridLayout(command.levels, command.features, command.log2_table_size, 16, 2048, command.hash)
+    try:
+        layout = HashGridLayout(command.levels, command.features, command.log2_table_size, 16, 2048, command.hash)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     count = 1 << command.points
     kind = torch.float16 if half else torch.float32
     encoder = Encoder(layout, points_in(command.order, count, device), kind, kind)

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 _HERE = Path(__file__).parent
-_MAX_SHARED = 227 * 1024
 
 
 class CompilationError(RuntimeError):
