@@ -51,6 +51,23 @@ def distortion(weights, positions, lengths, offsets, loss, gradient):
         loss[ray] = value
 
 
+@nb.njit(parallel=True, **_OPTIONS)
+def median_positions(weights, positions, lengths, offsets, opacity, depth):
+    """Where a ray's weights reach half of their sum, inside the sample's stretch; 0 where the opacity stays below one half."""
+    for ray in nb.prange(offsets.shape[0] - 1):
+        depth[ray] = 0.0
+        if opacity[ray] <= 0.5:
+            continue
+        target, total = 0.5 * opacity[ray], 0.0
+        for i in range(offsets[ray], offsets[ray + 1]):
+            before = total
+            total += weights[i]
+            if total >= target:
+                fraction = min(max((target - before) / max(total - before, 1e-8), 0.0), 1.0)
+                depth[ray] = positions[i] + (fraction - 0.5) * lengths[i]
+                break
+
+
 @nb.njit(fastmath=True, **_OPTIONS)
 def loss_and_gradient(
     density, color, positions, lengths, offsets, base, share, truth, behind, gains, wanted, gain_behind, distortion_weight, depth_weight, opacity_weight,

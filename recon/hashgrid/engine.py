@@ -102,15 +102,19 @@ class HashGridRadianceField:
         field, points, encoded = self.field, torch.empty(3, n), spherical_harmonics(directions)
         unit_points(origins.numpy(), directions.numpy(), samples.positions.numpy(), index.numpy(), field.contracted, points.numpy())
         tile = FieldTile(field.table, field.layout, field.options.density_bias, field.network_parameters)
-        half, density, rgb = encoded.to(torch.bfloat16), torch.empty(n), torch.empty(n, 3)
+        half, density, rgb = encoded.to(torch.bfloat16), torch.empty(n), torch.zeros(n, 3)
+        geometry = torch.empty(n, 16, dtype=torch.bfloat16)
 
         def look(part: slice) -> None:
-            density[part], kept = tile.density(points, part)
-            if color:
-                rgb[part] = tile.color(kept[1], half, index[part])[0]
+            density[part], (_, geometry[part], _) = tile.density(points, part)
+
+        def paint(chosen: Tensor) -> None:
+            rgb[chosen] = tile.color(geometry[chosen], half, index[chosen])[0]
 
         each_on_a_core([slice(start, min(start + TILE, n)) for start in range(0, n, TILE)], look)
         weights = render_weights(density * samples.lengths, samples.ray_offsets)
+        if color:  # most samples are hidden or empty
+            each_on_a_core(torch.nonzero(weights > 1e-3)[:, 0].split(TILE), paint)
         values = torch.cat([rgb, torch.ones(n, 1)], dim=1) if color else torch.ones(n, 1)
         sums = accumulate(weights, values, index, rays)
         opacity = sums[:, -1]
@@ -172,6 +176,14 @@ def median_depth(
 
     The crossing is interpolated inside its interval: surfaces would otherwise come in steps.
     """
+    if weights.device.type == "cpu":
+        from kernels.compositing.cpu import median_positions
+
+        depth = torch.empty_like(opacity)
+        median_positions(
+            weights.numpy(), samples.positions.numpy(), samples.lengths.numpy(), samples.ray_offsets.numpy(), opacity.contiguous().numpy(), depth.numpy()
+        )
+        return depth
     total = torch.cat([weights.new_zeros(1, dtype=torch.float64), weights.double().cumsum(0)])
     index = samples.ray_indices
     start = total[samples.ray_offsets[:-1]]

@@ -117,15 +117,17 @@ def _sweep(cameras: Cameras, view: int, pictures: list[ndarray], span: ndarray, 
     warps = [_plane_warp(cameras, view, int(j)) for j in others]
 
     def score(p: int) -> None:
-        each = np.stack([
-            _correlation(reference, mean, deviation, cv2.warpPerspective(
+        best = np.full((min(options.best, len(others)), height, width), -np.inf, np.float32)
+        for j, (base, slope) in zip(others, warps, strict=True):
+            value = _correlation(reference, mean, deviation, cv2.warpPerspective(
                 pictures[j], base + inverse[p] * slope, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_CONSTANT, borderValue=-1.0,
-            ), size)
-            for j, (base, slope) in zip(others, warps, strict=True)
-        ])  # fmt: skip
-        k = min(options.best, len(others))
-        scores[p] = np.partition(each, len(each) - k, axis=0)[-k:].mean(0)
+            ), size)  # fmt: skip
+            for kept in best:  # the best ones, in order: each place passes the lesser of two on
+                lesser = np.minimum(kept, value)
+                np.maximum(kept, value, out=kept)
+                value = lesser
+        scores[p] = best.mean(0)
 
     # Pictures are too small for OpenCV to share among the cores; planes are not.
     threads = cv2.getNumThreads()

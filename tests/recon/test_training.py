@@ -156,3 +156,27 @@ def test_the_tiled_step_equals_the_plain_one(tmp_path: Path, masks: bool) -> Non
     for ours, theirs in zip(tiled[3], plain[3], strict=True):
         assert ours.shape == theirs.shape
         assert float((ours - theirs).norm() / theirs.norm()) < 3e-2
+
+
+def test_median_depth_is_where_half_of_the_weight_has_passed() -> None:
+    from kernels.sampling import PackedSamples
+    from recon.hashgrid.engine import median_depth
+
+    counts = torch.randint(0, 9, (200,))
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+    n = int(offsets[-1])
+    samples = PackedSamples(offsets, torch.rand(n).cumsum(0), torch.rand(n) * 0.1)
+    weights = torch.rand(n) * 0.4
+    opacity = torch.zeros(200).index_add(0, samples.ray_indices, weights)
+    fast = median_depth(weights, samples, opacity)
+    assert (fast > 0).any()
+    for ray in range(200):
+        own = weights[offsets[ray] : offsets[ray + 1]].double().cumsum(0)
+        if opacity[ray] <= 0.5:
+            assert fast[ray] == 0
+            continue
+        i = int((own < 0.5 * opacity[ray].double()).sum())
+        before = own[i - 1] if i else 0.0
+        fraction = (0.5 * opacity[ray] - before) / (own[i] - before)
+        at = int(offsets[ray]) + i
+        assert float(fast[ray]) == pytest.approx(float(samples.positions[at] + (fraction - 0.5) * samples.lengths[at]), rel=1e-4, abs=1e-4)
