@@ -1,4 +1,4 @@
-"""A training step on an NVIDIA GPU: nine kernels, recorded once and replayed, and never a wait for the host.
+"""A training step on an NVIDIA GPU: a dozen kernels, recorded once and replayed, and never a wait for the host.
 
 The plain step is `HashGridTrainer._loss`; this one computes the same from pixels that it draws itself.
 """

@@ -122,7 +122,7 @@ class HashGridTrainer:
         jitter = torch.rand(len(batch.rays), generator=self.generator, device=self.device)
         if self.step % 4 == 0 or self.guide is None:
             self.guide = self.grid.sampling_density
-            self._occupied = occupied_bits(self.guide)
+            self._occupied = occupied_bits(self.guide) if self.device.type == "cpu" else None
         return origins, directions, sample_rays(origins, directions, near, far, jitter, self.guide, self.spacing, self._occupied)
 
     def _tiled(self, batch: PixelBatch) -> tuple[float, float, int]:
@@ -258,7 +258,7 @@ class HashGridTrainer:
                 state["state"].setdefault(int(i), {})[name] = value
         self.optimizer.load_state_dict(state)
         self.guide = tensors["guide"]
-        self._occupied = occupied_bits(self.guide)
+        self._occupied = occupied_bits(self.guide) if self.device.type == "cpu" else None
         if self.fused is not None:
             if "fused.flat" not in tensors:
                 raise InputError(f"The checkpoint '{path.name}' was written without a GPU. Use --device cpu to go on, or --overwrite to start again.")
