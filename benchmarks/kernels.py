@@ -1,6 +1,7 @@
 """The hash encoding, every backend, hash, order and size, forward and backward, in one run.
 
     python -m benchmarks.kernels --device cuda --points 20 --sizes 19 22 24
+    python -m benchmarks.kernels --points 14 16 18 20 --orders rays --schedules
     python -m benchmarks.kernels --points 18 --cores
 
 On a GPU the peer is tiny-cuda-nn, where it can be imported; where it cannot, a stand-in that walks the table as tiny-cuda-nn is
@@ -8,13 +9,14 @@ known to (one level after the other, one thread a point and level, eight reads, 
 """
 
 import argparse
+import itertools
 import json
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from benchmarks.common import about_this_run
-from kernels.hashgrid.bench import ORDERS, Encoder, milliseconds, points_in
+from kernels.hashgrid.bench import ORDERS, Encoder, compare, describe, milliseconds, points_in
 from kernels.hashgrid.layout import HASHES, HashGridLayout
 from kernels.hashgrid.schedule import Schedule
 from kernels.machine import Machine
@@ -58,7 +60,7 @@ def measure(layout: HashGridLayout, order: str, count: int, device: str, referen
     entry = layout.features * encoder.table.element_size()
     must = count * (12 + layout.levels * entry * 9)
     row: dict[str, Any] = {
-        "hash": layout.hash, "log2_table_size": layout.log2_table_size, "order": order, "forward_ms": forward, "backward_ms": backward,
+        "hash": layout.hash, "log2_table_size": layout.log2_table_size, "points": count, "order": order, "forward_ms": forward, "backward_ms": backward,
         "forward_gpoints_s": count / forward / 1e6, "backward_gpoints_s": count / backward / 1e6, "forward_tb_s": must / forward / 1e9,
         "backward_tb_s": count * (12 + layout.levels * entry * 17) / backward / 1e9,
     }  # fmt: skip
@@ -71,6 +73,19 @@ def measure(layout: HashGridLayout, order: str, count: int, device: str, referen
         twin = [milliseconds(job, cuda, rounds=3, repeats=1) for job in encoder.reference()]
         row |= {"reference_forward_ms": twin[0], "reference_backward_ms": twin[1], "forward_to_reference": twin[0] / forward, "backward_to_reference": twin[1] / backward}
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+
+
+def schedules(layout: HashGridLayout, count: int, device: str) -> None:
+    """Print what every schedule costs."""
+    kind = torch.float16 if device == "cuda" else torch.float32
+    encoder = Encoder(layout, points_in("rays", count, device), kind, kind)
+    directions: tuple[Literal["forward", "backward"], ...] = ("forward", "backward")
+    for direction in directions:
+        for timing in compare(encoder, direction):
+            print(json.dumps({
+                "log2_table_size": layout.log2_table_size, "points": count, "direction": direction, "schedule": describe(timing.schedule, direction, device == "cuda"),
+                "ms": round(timing.milliseconds, 4), "expected": round(timing.expected, 2), "chosen": timing.chosen,
+            }), flush=True)  # fmt: skip
 
 
 def scaling(layout: HashGridLayout, count: int) -> dict[str, Any]:
@@ -88,24 +103,28 @@ def scaling(layout: HashGridLayout, count: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--points", type=int, default=18, help="base-2 logarithm of the number of points")
+    parser.add_argument("--points", type=int, nargs="+", default=[18], help="base-2 logarithms of the number of points")
     parser.add_argument("--sizes", type=int, nargs="+", default=[19], help="base-2 logarithms of table sizes")
     parser.add_argument("--levels", type=int, default=16)
     parser.add_argument("--features", type=int, default=2)
     parser.add_argument("--hashes", nargs="+", default=list(HASHES), choices=HASHES)
     parser.add_argument("--orders", nargs="+", default=list(ORDERS), choices=ORDERS)
     parser.add_argument("--reference", action="store_true", help="the PyTorch twin as well")
+    parser.add_argument("--schedules", action="store_true", help="every schedule of points along rays as well")
     parser.add_argument("--cores", action="store_true", help="CPU: from one core to all")
     arguments = parser.parse_args()
     print(json.dumps({"copy_tb_s": round(copy_bandwidth(arguments.device) / 1e12, 4), **about_this_run()}), flush=True)
     for size in arguments.sizes:
         for hash in arguments.hashes:
             layout = HashGridLayout(arguments.levels, arguments.features, size, 16, 2048, hash)
-            for order in arguments.orders:
-                row = measure(layout, order, 1 << arguments.points, arguments.device, arguments.reference and hash == arguments.hashes[0])
+            for points, order in itertools.product(arguments.points, arguments.orders):
+                row = measure(layout, order, 1 << points, arguments.device, arguments.reference and hash == arguments.hashes[0])
                 print(json.dumps(row), flush=True)
-            if arguments.cores:
-                print(json.dumps({"hash": hash, "scaling": scaling(layout, 1 << arguments.points)}), flush=True)
+            for points in arguments.points:
+                if arguments.schedules and hash == arguments.hashes[0]:
+                    schedules(layout, 1 << points, arguments.device)
+                if arguments.cores:
+                    print(json.dumps({"hash": hash, "scaling": scaling(layout, 1 << points)}), flush=True)
 
 
 if __name__ == "__main__":

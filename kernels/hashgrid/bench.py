@@ -136,5 +136,6 @@ def describe(schedule: Schedule, direction: str, cuda: bool) -> str:
         return f"tiles of {schedule.tile} points" if direction == "forward" else f"levels in {schedule.pieces} pieces"
     if direction == "forward":
         return f"{schedule.forward_levels} levels a thread"
-    merge = "writes merged in warps" if not schedule.merges else "no merging" if set(schedule.merges) == {"none"} else "coarse levels in shared memory"
-    return f"{schedule.backward_walking}, {merge}"
+    kinds = set(schedule.merges) or {"warp"}
+    words = {"sort": "fine levels sorted by cell", "private": "coarse levels in shared memory", "warp": "writes merged in warps", "none": "no merging"}
+    return f"{schedule.backward_walking}, {next(text for kind, text in words.items() if kind in kinds)}"

@@ -12,7 +12,7 @@ from torch import Tensor
 from kernels.cuda.compiler import Kernel, kernel, multiprocessors
 from kernels.hashgrid.layout import HASHES, HashGridLayout
 from kernels.hashgrid.schedule import Schedule
-from kernels.ordering import morton_order
+from kernels.ordering import morton, morton_order
 
 _SOURCE = Path(__file__).with_name("hashgrid.cu")
 _MAX_SHARED = 227 * 1024
@@ -68,10 +68,24 @@ def backward_table(points: Tensor, grad: Tensor, layout: HashGridLayout, schedul
                 raise ValueError(f"Levels {chosen} do not fit into shared memory; merge them by 'warp'.")
             run = _kernel("encode_backward_private", layout, schedule, grad.dtype, out.dtype)
             run((max(multiprocessors() * (_MAX_SHARED // max(shared, _MAX_SHARED // 2)) // len(chosen), 1), len(chosen)), 1024, *arguments, shared=shared)
+        elif merge == "sort":
+            run = _kernel("encode_backward", layout, schedule, grad.dtype, out.dtype, merge)
+            for level in chosen:
+                order = _by_cell(points, int(layout.resolutions[level]), count)
+                grid = (1, blocks) if schedule.backward_walking == "point-major" else (blocks, 1)
+                run(grid, schedule.block, points, grad, levels, out, len(points), level, count, order)
         else:
             run = _kernel("encode_backward", layout, schedule, grad.dtype, out.dtype, merge)
             grid = (len(chosen), blocks) if schedule.backward_walking == "point-major" else (blocks, len(chosen))
-            run(grid, schedule.block, *arguments)
+            run(grid, schedule.block, *arguments, None)
+
+
+def _by_cell(points: Tensor, resolution: int, count: Tensor | None) -> Tensor:
+    """Points sorted by their cell of one level, int32; those that do not count come last."""
+    keys = morton((points.clamp(0, 1) * resolution).long().clamp(max=resolution - 1)).int()
+    if count is not None:
+        keys = torch.where(torch.arange(len(points), device=points.device) < count[0], keys, torch.iinfo(torch.int32).max)
+    return keys.sort()[1].int()
 
 
 def backward_points(points: Tensor, table: Tensor, grad: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor) -> None:

@@ -262,20 +262,22 @@ DEVICE Run run_of(const Cell& c, int lane) {
 }
 
 // LEVELS_FIRST 0: all points of a level, then the next level. 1: neighbouring blocks take different levels.
+// order: which point each lane takes; null: as they come.
 KERNEL void __launch_bounds__(BLOCK) encode_backward(
     const float* __restrict__ points, const Entry* __restrict__ grad, const int4* __restrict__ levels, Gradient* __restrict__ dtable, int n,
-    int first_level, const int* __restrict__ count) {
+    int first_level, const int* __restrict__ count, const int* __restrict__ order) {
     const int l = first_level + (LEVELS_FIRST ? blockIdx.x : blockIdx.y);
     const int chunk = LEVELS_FIRST ? blockIdx.y : blockIdx.x;
-    const int i = chunk * BLOCK + threadIdx.x, lane = threadIdx.x & 31;
+    const int place = chunk * BLOCK + threadIdx.x, lane = threadIdx.x & 31;
     const int end = count ? min(n, *count) : n;
     if (chunk * BLOCK >= end) return;
+    const int i = order ? order[min(place, end - 1)] : min(place, end - 1);
     const Level level = level_at(levels, l);
     float g[F];
 #pragma unroll
     for (int f = 0; f < F; ++f) g[f] = 0;
-    const Cell cell = cell_of(points, min(i, end - 1), level.resolution);
-    if (i < end) load_gradient(grad, (u64)i * (L * F) + l * F, g);
+    const Cell cell = cell_of(points, i, level.resolution);
+    if (place < end) load_gradient(grad, (u64)i * (L * F) + l * F, g);
     bool live = false;
 #pragma unroll
     for (int f = 0; f < F; ++f) live |= g[f] != 0;

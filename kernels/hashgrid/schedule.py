@@ -6,7 +6,7 @@ from typing import Literal
 from kernels.hashgrid.layout import HashGridLayout
 from kernels.machine import Machine
 
-Merge = Literal["none", "warp", "private"]
+Merge = Literal["none", "warp", "private", "sort"]
 Order = Literal["given", "morton"]
 Walking = Literal["level-major", "point-major"]
 
@@ -24,7 +24,8 @@ class Schedule:
     which spreads the writes to the few entries of the coarse levels over time, but wants all levels in the cache."""
     merges: tuple[Merge, ...] = ()
     """Per level, how gradients that meet in an entry are added up on a GPU. none: one write for each; warp: neighbours in one
-    cell add up in registers first; private: each multiprocessor keeps a copy of the level in its shared memory. Empty: warp."""
+    cell add up in registers first; private: each multiprocessor keeps a copy of the level in its shared memory; sort: points are
+    sorted by cell first, so that all of a cell's are neighbours. Empty: warp."""
     pairs: bool = True
     """Corners that lie side by side in the table are read and written at once, on a GPU."""
     block: int = 128
@@ -61,7 +62,8 @@ def candidates(layout: HashGridLayout, machine: Machine) -> list[Schedule]:
     fitting: list[Merge] = ["private" if _fits(layout, level, machine) else "warp" for level in range(layout.levels)]
     small, alone = tuple(fitting), list[Merge](["none"])
     none = tuple(alone * layout.levels)
-    merges = [(), none, small] if "private" in small else [(), none]
+    fine: list[Merge] = ["warp" if layout.dense[level] else "sort" for level in range(layout.levels)]
+    merges = [(), none, *([small] if "private" in small else []), *([tuple(fine)] if "sort" in fine else [])]
     return [Schedule(forward_levels=g, backward_walking=w, merges=m) for g in together for w in ("level-major", "point-major") for m in merges]
 
 
@@ -88,8 +90,9 @@ def cost(schedule: Schedule, layout: HashGridLayout, machine: Machine, table_byt
     contended = 1.0 if schedule.backward_walking == "point-major" else 1.17
     backward = contended * (1 + 1.5 * _missed(walked * gradient_bytes, machine))
     # Along rays a warp's points share cells on the coarse levels; copies in shared memory cost a pass of their own.
-    unmerged, private = (sum(schedule.merge(level) == kind for level in range(layout.levels)) for kind in ("none", "private"))
-    return forward, backward * (1 + 0.6 * unmerged / layout.levels) + 0.08 * private
+    # Sorting reads and writes every key several times, and then the points and gradients in an order that no longer streams.
+    unmerged, private, sorted_ = (sum(schedule.merge(level) == kind for level in range(layout.levels)) for kind in ("none", "private", "sort"))
+    return forward, backward * (1 + 0.6 * unmerged / layout.levels) + 0.08 * private + 0.6 * sorted_
 
 
 def _missed(working_set: int, machine: Machine) -> float:

@@ -1,6 +1,7 @@
 """The density and colour networks on NVIDIA tensor cores: launches of `networks.cu`, and the flat parameters it reads.
 
-Encoded points -> width -> 16 (log density, 15 geometry features); 16 (direction) + geometry -> width -> width -> 3.
+Encoded points -> width -> 16 (log density, 15 geometry features); 16 (direction) + geometry -> width -> width -> 3. Where colour
+has an encoding of its own, that takes the geometry's place.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ class NetworkShape:
     """Numbers an encoded point has; a multiple of 16."""
     width: int
     """Neurons of the hidden layers; 16, 32, 48 or 64."""
+    colored: bool = False
+    """Whether colour has an encoding of its own, of 16 numbers."""
 
     @property
     def supported(self) -> bool:
@@ -46,7 +49,7 @@ class NetworkShape:
         return self.first_bias + sum(a for a, _ in self.shapes)
 
     def _kernel(self, name: str) -> Kernel:
-        return kernel(_SOURCE, name, {"IN": self.inputs, "W": self.width, "BLOCK_ROWS": self._rows})
+        return kernel(_SOURCE, name, {"IN": self.inputs, "W": self.width, "BLOCK_ROWS": self._rows, "COLORED": self.colored})
 
     @property
     def _weight_bytes(self) -> int:
@@ -63,10 +66,15 @@ class NetworkShape:
         columns = max(32 + 4 * self.width + 16 + 6 * _PAD, self.inputs + 2 * self.width + 16 + 4 * _PAD)
         return 2 * self._rows * columns
 
+    @property
+    def _places(self) -> tuple[int, ...]:
+        """Where a layer's inputs go on after the direction, if not next to it."""
+        return 0, 0, 0 if self.colored else 17, 0, 0
+
     def pack(self, layers: Sequence[torch.nn.Linear]) -> Tensor:
         """Five linear layers -> flat parameters ``[parameters]``. Place 0 of the geometry, the log density, is no input of the colour."""
         weights, biases = [], []
-        for layer, (rows, columns), place in zip(layers, self.shapes, (0, 0, 17, 0, 0), strict=True):
+        for layer, (rows, columns), place in zip(layers, self.shapes, self._places, strict=True):
             padded = torch.zeros(rows, columns, device=layer.weight.device)
             w = layer.weight.detach()
             if place:
@@ -81,7 +89,7 @@ class NetworkShape:
     def unpack(self, flat: Tensor, layers: Sequence[torch.nn.Linear]) -> None:
         """The reverse of `pack`, into the layers."""
         start, bias = 0, self.first_bias
-        for layer, (rows, columns), place in zip(layers, self.shapes, (0, 0, 17, 0, 0), strict=True):
+        for layer, (rows, columns), place in zip(layers, self.shapes, self._places, strict=True):
             padded = flat[start : start + rows * columns].view(rows, columns)
             n = len(layer.weight)
             layer.weight.copy_(torch.cat([padded[:n, :16], padded[:n, place:]], 1) if place else padded[:n, : layer.weight.shape[1]])
@@ -89,13 +97,14 @@ class NetworkShape:
             start, bias = start + rows * columns, bias + rows
 
     def forward(
-        self, encoded: Tensor, harmonics: Tensor | None, ray_of: Tensor | None, half: Tensor, flat: Tensor, density_bias: float,
-        out: Tensor, count: Tensor | None = None,
+        self, encoded: Tensor, colored: Tensor | None, harmonics: Tensor | None, ray_of: Tensor | None, half: Tensor, flat: Tensor,
+        density_bias: float, out: Tensor, count: Tensor | None = None,
     ) -> None:  # fmt: skip
         """Fill ``out [n, 4]`` with red, green, blue, density; without ``ray_of``, ``out [n]`` with the density alone.
 
         Args:
             encoded: ``[n, inputs]`` half precision.
+            colored: ``[n, 16]`` half precision, colour's own encoding, if it has one.
             harmonics: ``[rays, 16]`` half precision, spherical harmonics of the rays' directions.
             ray_of: ``[n]`` int32, the ray of every sample, -1 for none.
             half: the flat parameters in half precision.
@@ -106,19 +115,21 @@ class NetworkShape:
         blocks = min(-(-n // 64), 8 * multiprocessors())
         if n:
             biases = flat[self.first_bias :]
-            self._kernel("networks_forward")((blocks,), 128, encoded, harmonics, ray_of, half, biases, density_bias, count, n, out, shared=self._weight_bytes)
+            self._kernel("networks_forward")(
+                (blocks,), 128, encoded, colored, harmonics, ray_of, half, biases, density_bias, count, n, out, shared=self._weight_bytes
+            )
 
     def backward(
-        self, encoded: Tensor, harmonics: Tensor, ray_of: Tensor, half: Tensor, flat: Tensor, d_raw: Tensor, count: Tensor,
-        d_encoded: Tensor, d_flat: Tensor,
+        self, encoded: Tensor, colored: Tensor | None, harmonics: Tensor, ray_of: Tensor, half: Tensor, flat: Tensor, d_raw: Tensor, count: Tensor,
+        d_encoded: Tensor, d_colored: Tensor | None, d_flat: Tensor,
     ) -> None:  # fmt: skip
-        """Fill ``d_encoded`` and add to ``d_flat`` what follows from the gradients of raw colour and log density, ``d_raw [n, 4]`` half."""
+        """Fill ``d_encoded`` (and ``d_colored``) and add to ``d_flat`` what follows from the gradients of raw colour and log density, ``d_raw [n, 4]`` half."""
         n = len(encoded)
         blocks = min(-(-n // self._rows), multiprocessors())
         if n:
             self._kernel("networks_backward")(
-                (blocks,), 2 * self._rows, encoded, harmonics, ray_of, half, flat[self.first_bias :], d_raw, count, n, d_encoded, d_flat,
-                shared=self._weight_bytes + self._tile_bytes,
+                (blocks,), 2 * self._rows, encoded, colored, harmonics, ray_of, half, flat[self.first_bias :], d_raw, count, n, d_encoded, d_colored,
+                d_flat, shared=self._weight_bytes + self._tile_bytes,
             )  # fmt: skip
 
     def background(self, harmonics: Tensor, parameters: Tensor, control: Tensor, out: Tensor) -> None:

@@ -1,6 +1,7 @@
 // The two small networks of a radiance field in one kernel each way, on tensor cores, half precision in and single in the sums.
 //
 // density: IN -> W -> 16 (0: log density, 1 to 15: geometry); colour: 16 (direction) + 16 (geometry; place 0 is zero) -> W -> W -> 3.
+// COLORED: colour has an encoding of its own, 16 numbers, which take the place of the geometry.
 // Forward keeps activations in registers: the accumulators of one product are the operand of the next. Backward computes
 // them anew, leaves them in shared memory with the gradients of every layer, and then multiplies the two for the weights.
 
@@ -142,10 +143,21 @@ DEVICE void load_directions(u32 a[4], const u32* __restrict__ harmonics, int ray
     }
 }
 
+// The second half of the colour network's input, where it is an encoding of its own.
+DEVICE void load_colored(u32 a[4], const u16* __restrict__ colored, int row0, int row1, int lane) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+        const int column = 8 * h + 2 * (lane & 3);
+        a[2 * h] = row0 >= 0 ? __ldg((const u32*)(colored + (u64)row0 * 16 + column)) : 0u;
+        a[2 * h + 1] = row1 >= 0 ? __ldg((const u32*)(colored + (u64)row1 * 16 + column)) : 0u;
+    }
+}
+
 // Samples -> (r, g, b, sigma). Without ray_of: sigma alone is written, [n] floats.
 KERNEL void __launch_bounds__(128) networks_forward(
-    const u16* __restrict__ encoded, const u32* __restrict__ harmonics, const int* __restrict__ ray_of, const u16* __restrict__ parameters,
-    const float* __restrict__ biases, float density_bias, const int* __restrict__ count, int n, float* __restrict__ out) {
+    const u16* __restrict__ encoded, const u16* __restrict__ colored, const u32* __restrict__ harmonics, const int* __restrict__ ray_of,
+    const u16* __restrict__ parameters, const float* __restrict__ biases, float density_bias, const int* __restrict__ count, int n,
+    float* __restrict__ out) {
     extern __shared__ __align__(16) u16 weights[];
     load_weights(parameters, weights);
     __syncthreads();
@@ -170,7 +182,11 @@ KERNEL void __launch_bounds__(128) networks_forward(
         if ((lane & 3) == 0) geometry[0][0] = geometry[0][2] = 0;
         u32 y[2][4];
         load_directions(y[0], harmonics, row0 >= 0 ? ray_of[row0] : -1, row1 >= 0 ? ray_of[row1] : -1, lane);
+#if COLORED
+        load_colored(y[1], colored, row0, row1, lane);
+#else
         to_operand<2, false>(y + 1, geometry);
+#endif
         layer<2, NW>(c, y, weights + Q3, biases + B3 - B1, lane);
         to_operand<NW, true>(h, c);
         layer<KW, NW>(c, h, weights + Q4, biases + B4 - B1, lane);
@@ -237,9 +253,9 @@ DEVICE void write_product(float* __restrict__ d_parameters, const float sum[4], 
 
 // d_raw: gradients of raw colour and log density, four halves a sample. Writes d_encoded [n, IN]; adds to d_parameters.
 KERNEL void __launch_bounds__(32 * WARPS, 1) networks_backward(
-    const u16* __restrict__ encoded, const u32* __restrict__ harmonics, const int* __restrict__ ray_of, const u16* __restrict__ parameters,
-    const float* __restrict__ biases, const uint2* __restrict__ d_raw, const int* __restrict__ count, int n, u16* __restrict__ d_encoded,
-    float* __restrict__ d_parameters) {
+    const u16* __restrict__ encoded, const u16* __restrict__ colored, const u32* __restrict__ harmonics, const int* __restrict__ ray_of,
+    const u16* __restrict__ parameters, const float* __restrict__ biases, const uint2* __restrict__ d_raw, const int* __restrict__ count, int n,
+    u16* __restrict__ d_encoded, u16* __restrict__ d_colored, float* __restrict__ d_parameters) {
     extern __shared__ __align__(16) u16 memory[];
     load_weights(parameters, memory);
     __syncthreads();
@@ -270,7 +286,11 @@ KERNEL void __launch_bounds__(32 * WARPS, 1) networks_backward(
             layer<KW, 2>(geometry, h1, memory + Q2, biases + B2 - B1, lane);
             if ((lane & 3) == 0) geometry[0][0] = geometry[0][2] = 0;
             load_directions(y[0], harmonics, ray0, ray1, lane);
+#if COLORED
+            load_colored(y[1], colored, row0, row1, lane);
+#else
             to_operand<2, false>(y + 1, geometry);
+#endif
             keep<2>(memory + X3, S3, y, local, lane);
             layer<2, NW>(c, y, memory + Q3, biases + B3 - B1, lane);
         }
@@ -295,6 +315,15 @@ KERNEL void __launch_bounds__(32 * WARPS, 1) networks_backward(
         {
             float geometry[2][4];
             layer_back<KW, 2, S3>(geometry, d, memory + Q3, 2, lane);
+#if COLORED
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                const int column = 8 * h + 2 * (lane & 3);
+                if (i0 < end) *(u32*)(d_colored + (u64)i0 * 16 + column) = pack(bounded(geometry[h][0], -LARGEST), bounded(geometry[h][1], -LARGEST));
+                if (i1 < end) *(u32*)(d_colored + (u64)i1 * 16 + column) = pack(bounded(geometry[h][2], -LARGEST), bounded(geometry[h][3], -LARGEST));
+                geometry[h][0] = geometry[h][1] = geometry[h][2] = geometry[h][3] = 0;
+            }
+#endif
             if ((lane & 3) == 0) geometry[0][0] = high(g0.y), geometry[0][2] = high(g1.y);
             to_operand<2, false>(d2, geometry);
         }

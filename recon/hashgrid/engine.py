@@ -79,7 +79,7 @@ class HashGridRadianceField:
         half = torch.full_like(near, 0.5)
         samples = sample_rays(origins, directions, near, far, half, self.guide, self.spacing)
         index = samples.ray_indices
-        if self.field.table.device.type == "cpu" and self.field.options.geometry_features == 15:
+        if self.field.table.device.type == "cpu" and self.field.usual:
             return self._render_tiled(origins, directions, samples, color), len(samples.positions)
         density, geometry = self.field.geometry(origins[index] + samples.positions[:, None] * directions[index])
         weights = render_weights(density * samples.lengths, samples.ray_offsets)

@@ -50,30 +50,52 @@ class HashGridField(nn.Module):
         """
         super().__init__()
         self.options, self.contracted, self.transparent = options, contracted, transparent
-        self.layout = options.layout
+        self.layout, self.color_layout = options.layout, options.color_layout
         self.table = nn.Parameter(torch.empty(self.layout.entries, options.features).uniform_(-1e-4, 1e-4))
+        self.color_table: nn.Parameter | None = None
         self.grad_buffer: Tensor | None = None
-        width, geometry = options.width, options.geometry_features
+        self.color_grad_buffer: Tensor | None = None
+        width, geometry, color = options.width, options.geometry_features, options.geometry_features
+        if self.color_layout is not None:
+            self.color_table = nn.Parameter(torch.empty(self.color_layout.entries, self.color_layout.features).uniform_(-1e-4, 1e-4))
+            geometry, color = 0, self.color_layout.output_features
         self.density_network = nn.Sequential(
             nn.Linear(self.layout.output_features, width), nn.ReLU(), nn.Linear(width, 1 + geometry)
         )
         self.color_network = nn.Sequential(
-            nn.Linear(16 + geometry, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3)
+            nn.Linear(16 + color, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3)
         )
         self.background_network = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3))
         self.log_gains = nn.Parameter(torch.zeros(views, 3), requires_grad=options.appearance)
 
-    def geometry(self, points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "n geometry"]]:
-        """Density per normalised unit, and the features the colour network needs."""
+    def geometry(self, points: Float[Tensor, "n 3"], learn_color: bool = True) -> tuple[Float[Tensor, "n"], Float[Tensor, "n geometry"]]:
+        """Density per normalised unit, and the features the colour network needs.
+
+        Args:
+            learn_color: whether colour's own grid, if there is one, gets a gradient.
+        """
         unit = unit_coordinates(points, self.contracted)
-        encoded = encode(unit, self.table, self.layout, grad_buffer=self.grad_buffer)
-        with self._precision(points):
-            out = self.density_network(encoded)
-        return _TruncatedExp.apply(out[:, 0].float() + self.options.density_bias), out[:, 1:]  # type: ignore[no-any-return]
+        density, features = self._density(unit)
+        if self.color_table is not None and self.color_layout is not None:
+            table = self.color_table if learn_color else self.color_table.detach()
+            features = encode(unit, table, self.color_layout, grad_buffer=self.color_grad_buffer)
+        return density, features
 
     def density(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
         """Density per normalised unit."""
-        return self.geometry(points)[0]
+        return self._density(unit_coordinates(points, self.contracted))[0]
+
+    def _density(self, unit: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, "n"], Tensor]:
+        """Density at points of the unit cube, and the rest of what its network says."""
+        encoded = encode(unit, self.table, self.layout, grad_buffer=self.grad_buffer)
+        with self._precision(unit):
+            out = self.density_network(encoded)
+        return _TruncatedExp.apply(out[:, 0].float() + self.options.density_bias), out[:, 1:]
+
+    @property
+    def usual(self) -> bool:
+        """Whether density and colour are linked as the kernels that join encoding and networks on a CPU know it."""
+        return self.options.geometry_features == 15 and self.color_table is None
 
     def color(self, geometry: Float[Tensor, "n geometry"] | Tensor, directions: Float[Tensor, "n 16"]) -> Float[Tensor, "n 3"]:
         """sRGB of points seen along directions, given as spherical harmonics."""

@@ -22,6 +22,7 @@ from recon.hashgrid.field import HashGridField
 from recon.hashgrid.occupancy import OccupancyGrid
 from recon.hashgrid.options import TrainOptions
 from recon.hashgrid.pixels import PixelSource
+from recon.hashgrid.tables import TrainedTable
 
 _BETAS, _EPSILON = (0.9, 0.99), 1e-15
 _SCALE = 16.0
@@ -37,7 +38,7 @@ def supports(field: HashGridField, spacing: Spacing) -> bool:
     """Whether the fused step can train this field on this machine."""
     options = field.options
     shape = NetworkShape(field.layout.output_features, options.width)
-    fits = shape.supported and options.geometry_features == 15 and spacing.samples <= 256
+    fits = shape.supported and (options.geometry_features == 15 or field.color_table is not None) and spacing.samples <= 256
     return fits and field.table.is_cuda and hashgrid.supports(field.layout, torch.float16) and can_compile() and torch.cuda.get_device_capability()[0] >= 8
 
 
@@ -54,17 +55,35 @@ class StepStatistics:
     """Samples a step."""
 
 
+class _Table:
+    """A table on the GPU: what is read and written of it in a step."""
+
+    def __init__(self, trained: TrainedTable, samples: int, schedule: Schedule | None) -> None:
+        self.layout, self.moments, self.every = trained.layout, trained.moments, trained.every
+        self.schedule = schedule or Schedule.auto(self.layout, Machine.here("cuda"), 2, 4)
+        self.master = trained.parameter.data
+        self.half, self.grad = self.master.half(), torch.zeros_like(self.master)
+        self.encoded = self.master.new_zeros(samples, self.layout.output_features, dtype=torch.float16)
+        self.d_encoded = torch.zeros_like(self.encoded)
+
+    def encode(self, points: Tensor, count: Tensor) -> None:
+        hashgrid.forward(points, self.half, self.layout, self.schedule, self.encoded, count)
+
+    def learn(self, points: Tensor, count: Tensor, rates: Tensor) -> None:
+        hashgrid.backward_table(points, self.d_encoded, self.layout, self.schedule, self.grad, count)
+        hashgrid.adam_touched(self.master, self.half, self.grad, self.moments, rates)
+
+
 class FusedTrainer:
     """Owns what is trained, as flat buffers on the GPU, while the field's own parameters stand still; see `write_back`."""
 
     def __init__(
-        self, field: HashGridField, grid: OccupancyGrid, pixels: PixelSource, frame: Frame, spacing: Spacing, options: TrainOptions,
-        schedule: Schedule | None = None,
+        self, field: HashGridField, tables: dict[str, TrainedTable], grid: OccupancyGrid, pixels: PixelSource, frame: Frame, spacing: Spacing,
+        options: TrainOptions, schedule: Schedule | None = None,
     ) -> None:  # fmt: skip
         self.field, self.grid, self.pixels, self.frame, self.spacing, self.options = field, grid, pixels, frame, spacing, options
-        device, layout = field.table.device, field.layout
-        self.schedule = schedule or Schedule.auto(layout, Machine.here("cuda"), 2, 4)
-        self.shape = NetworkShape(layout.output_features, field.options.width)
+        device = field.table.device
+        self.shape = NetworkShape(field.layout.output_features, field.options.width, field.color_table is not None)
         self.capacity = -(-options.samples_per_step * 9 // 8 // 128) * 128
         self.most_rays = max(4096, options.samples_per_step // 8)
         rays, samples = self.most_rays, self.capacity
@@ -73,10 +92,8 @@ class FusedTrainer:
             return torch.zeros(*size, dtype=dtype, device=device)
 
         half, int32 = torch.float16, torch.int32
-        self.table = field.table.data
-        self.half_table = self.table.half()
-        self.d_table = new(*self.table.shape)
-        self.table_moments = (new(*self.table.shape), new(*self.table.shape))
+        self.table = _Table(tables["table"], samples, schedule)
+        self.color_table = _Table(tables["color_table"], samples, None) if "color_table" in tables else None
         self.flat = torch.cat([self.shape.pack(self._layers), *(p.detach().reshape(-1) for p in self._rest)])
         self.half_flat, self.d_flat = self.flat.half(), torch.zeros_like(self.flat)
         self.flat_moments = (torch.zeros_like(self.flat), torch.zeros_like(self.flat))
@@ -86,14 +103,13 @@ class FusedTrainer:
         self.truth, self.behind, self.d_behind = new(rays, 3), new(rays, 3), new(rays, 3)
         self.wanted, self.harmonics = new(rays), new(rays, 16, dtype=half)
         self.positions, self.lengths, self.points = new(samples), new(samples), new(samples, 3)
-        self.encoded, self.d_encoded = new(samples, layout.output_features, dtype=half), new(samples, layout.output_features, dtype=half)
         self.outputs, self.d_raw = new(samples, 4), new(samples, 4, dtype=half)
         self.gains = new(len(field.log_gains), 3) if field.options.appearance else None
         self.d_gains = None if self.gains is None else torch.zeros_like(self.gains)
         self.guide = grid.sampling_density.contiguous()
         self._cameras(device)
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._eager_steps = 0
+        self._graphs: dict[bool, torch.cuda.CUDAGraph] = {}
+        self._eager_steps = {True: 0, False: 0}
         self.set_step(0, float(spacing.samples))
 
     def set_step(self, step: int, samples_per_ray: float) -> None:
@@ -130,25 +146,26 @@ class FusedTrainer:
     @torch.no_grad()
     def density(self, points: Tensor) -> Tensor:
         """Density at normalised points, as trained so far."""
-        unit = unit_coordinates(points, self.field.contracted).contiguous()
-        encoded = torch.empty(len(unit), self.field.layout.output_features, dtype=torch.float16, device=unit.device)
-        hashgrid.forward(unit, self.half_table, self.field.layout, self.schedule, encoded)
+        unit, table = unit_coordinates(points, self.field.contracted).contiguous(), self.table
+        encoded = torch.empty(len(unit), table.layout.output_features, dtype=torch.float16, device=unit.device)
+        hashgrid.forward(unit, table.half, table.layout, table.schedule, encoded)
         out = torch.empty(len(unit), device=unit.device)
-        self.shape.forward(encoded, None, None, self.half_flat, self.flat, self.field.options.density_bias, out)
+        self.shape.forward(encoded, None, None, None, self.half_flat, self.flat, self.field.options.density_bias, out)
         return out
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on, beyond the field's own table."""
+        """Everything that the next step depends on, beyond the tables and their moments."""
         return {
-            "flat": self.flat, "flat.0": self.flat_moments[0], "flat.1": self.flat_moments[1], "moments.0": self.table_moments[0],
-            "moments.1": self.table_moments[1], "smoothed": self.smoothed, "guide": self.guide,
+            "flat": self.flat, "flat.0": self.flat_moments[0], "flat.1": self.flat_moments[1], "smoothed": self.smoothed, "guide": self.guide,
         }  # fmt: skip
 
     def load_state(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Continue from what `state` gave, after ``step`` steps; the field's table has been loaded."""
+        """Continue from what `state` gave, after ``step`` steps; the tables and their moments have been loaded."""
         for key, own in self.state().items():
             own.copy_(tensors[key])
-        self.half_table.copy_(self.table)
+        for table in (self.table, self.color_table):
+            if table is not None:
+                table.half.copy_(table.master)
         self.half_flat.copy_(self.flat)
         self.set_step(step, float(self.smoothed))
 
@@ -172,26 +189,30 @@ class FusedTrainer:
         self.depths = None if self.pixels.depth is None else self.pixels.depth / radius
 
     def _one(self) -> None:
-        """One step: the first ones as they are, then recorded, then replayed."""
-        if self._graph is not None:
-            self._graph.replay()
+        """One step: the first ones as they are, then recorded, then replayed; those that leave out colour's table have a record of their own."""
+        learn = self.color_table is None or self.step % self.color_table.every == 0
+        if learn in self._graphs:
+            self._graphs[learn].replay()
             return
-        self._launch()
-        self._eager_steps += 1
-        if self._eager_steps == 3:
+        self._launch(learn)
+        self._eager_steps[learn] += 1
+        if self._eager_steps[learn] == 3:
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                self._launch()
-            self._graph = graph
+                self._launch(learn)
+            self._graphs[learn] = graph
 
     @torch.no_grad()
-    def _launch(self) -> None:
-        layout, count, options = self.field.layout, self.control[3:], self.options
+    def _launch(self, learn_color: bool = True) -> None:
+        table, color, count, options = self.table, self.color_table, self.control[3:], self.options
         self._draw()
-        hashgrid.forward(self.points, self.half_table, layout, self.schedule, self.encoded, count)
+        table.encode(self.points, count)
+        if color is not None:
+            color.encode(self.points, count)
+        colored, d_colored = (None, None) if color is None else (color.encoded, color.d_encoded)
         bias = self.field.options.density_bias
-        self.shape.forward(self.encoded, self.harmonics, self.ray_of, self.half_flat, self.flat, bias, self.outputs, count)
+        self.shape.forward(table.encoded, colored, self.harmonics, self.ray_of, self.half_flat, self.flat, bias, self.outputs, count)
         start = self.shape.parameters
         if not self.field.transparent:
             self.shape.background(self.harmonics, self.flat[start:], self.control, self.behind)
@@ -209,10 +230,11 @@ class FusedTrainer:
         if self.gains is not None:
             self._gains_gradient()
         self.shape.backward(
-            self.encoded, self.harmonics, self.ray_of, self.half_flat, self.flat, self.d_raw, count, self.d_encoded, self.d_flat
+            table.encoded, colored, self.harmonics, self.ray_of, self.half_flat, self.flat, self.d_raw, count, table.d_encoded, d_colored, self.d_flat
         )
-        hashgrid.backward_table(self.points, self.d_encoded, layout, self.schedule, self.d_table, count)
-        hashgrid.adam_touched(self.table, self.half_table, self.d_table, self.table_moments, self.rates)
+        table.learn(self.points, count, self.rates)
+        if color is not None and learn_color:
+            color.learn(self.points, count, self.rates)
         self.shape.adam(self.flat, self.half_flat, self.d_flat, self.flat_moments, self.rates[4:])
         self._advance()
 

@@ -20,12 +20,15 @@ class FieldOptions:
     """Cells a side of the coarsest level."""
     finest_resolution: int = 0
     """Cells a side of the finest level; 0: half the size of a pixel at the subject."""
+    color_log2_table_size: int = 0
+    """Base-2 logarithm of the entries of a level of a second, smaller grid (8 x 2) for colour alone, as in Instant-3D; usually two
+    less than ``log2_table_size``. 0: colour shares density's grid."""
     hash: Hash = "coherent_prime"
     """How fine levels are scattered over the table (see `kernels.hashgrid.layout`)."""
     width: int = 64
     """Neurons of the hidden layers."""
     geometry_features: int = 15
-    """Numbers the density network hands to the colour network."""
+    """Numbers the density network hands to the colour network, unless colour has a grid of its own."""
     density_bias: float = -2.0
     """Added before the exponential: space starts nearly empty instead of as fog."""
     appearance: bool = False
@@ -34,6 +37,13 @@ class FieldOptions:
     @property
     def layout(self) -> HashGridLayout:
         return HashGridLayout(self.levels, self.features, self.log2_table_size, self.base_resolution, self.finest_resolution, self.hash)
+
+    @property
+    def color_layout(self) -> HashGridLayout | None:
+        """Of colour's own grid: 16 numbers a point, which take the geometry features' place in the colour network."""
+        if not self.color_log2_table_size:
+            return None
+        return HashGridLayout(8, 2, self.color_log2_table_size, self.base_resolution, self.finest_resolution, self.hash)
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,8 @@ class TrainOptions:
     """Optimiser steps."""
     learning_rate: float = 3e-2
     """Of the hash table; falls to a thirtieth at the end."""
+    color_every: int = 2
+    """Steps between updates of colour's own grid, if it has one."""
     network_learning_rate: float = 5e-3
     """Of the two small networks."""
     distortion_weight: float = 0.0

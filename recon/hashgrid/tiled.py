@@ -23,7 +23,7 @@ from recon.hashgrid.options import TrainOptions
 
 def supports(field: HashGridField) -> bool:
     """Whether the tiled step can train this field."""
-    return field.table.device.type == "cpu" and field.options.geometry_features == 15 and field.grad_buffer is not None
+    return field.table.device.type == "cpu" and field.usual and field.grad_buffer is not None
 
 
 @dataclass(frozen=True)

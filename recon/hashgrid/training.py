@@ -25,6 +25,7 @@ from recon.hashgrid.fused import supports as can_fuse
 from recon.hashgrid.occupancy import OccupancyGrid, allowed_cells
 from recon.hashgrid.options import HashGridOptions
 from recon.hashgrid.pixels import PixelBatch, PixelSource
+from recon.hashgrid.tables import TrainedTable
 from recon.hashgrid.tiled import supports as can_tile
 from recon.hashgrid.tiled import tiled_step
 
@@ -60,10 +61,11 @@ class HashGridTrainer:
         finest = options.field.finest_resolution or pixel_resolution(scene, self.frame)
         self.field = HashGridField(replace(options.field, finest_resolution=finest), self.frame.contracted, len(scene), transparent).to(self.device)
         self.grid = OccupancyGrid(allowed_cells(scene, self.frame, options.train.occupancy_side).to(self.device), self.frame.contracted)
-        self.moments = (torch.zeros_like(self.field.table.data), torch.zeros_like(self.field.table.data))
+        self.tables = TrainedTable.of(self.field, options.train.color_every)
         if self.device.type == "cpu":
             self.field.grad_buffer = torch.zeros_like(self.field.table.data)
-        networks = [p for name, p in self.field.named_parameters() if name != "table" and p.requires_grad]
+            self.field.color_grad_buffer = None if self.field.color_table is None else torch.zeros_like(self.field.color_table.data)
+        networks = [p for name, p in self.field.named_parameters() if name not in self.tables and p.requires_grad]
         self.optimizer = torch.optim.Adam(networks, lr=options.train.network_learning_rate, betas=(0.9, 0.99), eps=1e-15)
         self.step = 0
         self._occupied: Tensor | None = None
@@ -72,7 +74,7 @@ class HashGridTrainer:
         self.samples_per_ray = float(options.train.samples_per_ray)
         self.subject_box = subject_box(scene, self.frame)
         fused = self.device.type == "cuda" and can_fuse(self.field, self.spacing)
-        self.fused = FusedTrainer(self.field, self.grid, self.pixels, self.frame, self.spacing, options.train) if fused else None
+        self.fused = FusedTrainer(self.field, self.tables, self.grid, self.pixels, self.frame, self.spacing, options.train) if fused else None
         """Takes the steps on a GPU, where it can."""
         self.tiled = can_tile(self.field)
         """Whether steps on a CPU are taken tile by tile; else plainly, by autograd."""
@@ -146,7 +148,7 @@ class HashGridTrainer:
         index, middle, lengths = samples.ray_indices, samples.positions, samples.lengths
         points = origins[index] + middle[:, None] * directions[index]
         encoded = spherical_harmonics(directions)
-        density, geometry = self.field.geometry(points)
+        density, geometry = self.field.geometry(points, learn_color=self.step % settings.color_every == 0)
         color = self.field.color(geometry, encoded[index])
         self.grid.observe(points, density, rate=0.05)
         weights = render_weights(density * lengths, samples.ray_offsets)
@@ -193,10 +195,11 @@ class HashGridTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = settings.network_learning_rate * scale
         self.optimizer.step()
-        grad = self.field.grad_buffer if self.field.grad_buffer is not None else self.field.table.grad
-        if grad is not None:
-            adam_touched(self.field.table.data, grad, self.moments, self.step + 1, settings.learning_rate * scale)
-        self.field.table.grad = None if self.field.grad_buffer is not None else self.field.table.grad
+        buffers = {"table": self.field.grad_buffer, "color_table": self.field.color_grad_buffer}
+        for name, table in self.tables.items():
+            grad = table.parameter.grad if buffers[name] is None else buffers[name]
+            if grad is not None and self.step % table.every == 0:
+                adam_touched(table.parameter.data, grad, table.moments, self.step + 1, settings.learning_rate * scale)
 
     def radiance_field(self) -> HashGridRadianceField:
         """The field as it is now; shares its parameters with the trainer."""
@@ -217,7 +220,7 @@ class HashGridTrainer:
         if self.fused is not None:
             self.fused.write_back()
         tensors = {f"field.{k}": v.detach().contiguous() for k, v in self.field.state_dict().items()}
-        tensors |= {"moments.0": self.moments[0], "moments.1": self.moments[1]}
+        tensors |= {f"{name}.{key}": v for name, table in self.tables.items() for key, v in table.state().items()}
         tensors["grid.density"] = self.grid.density
         tensors["guide"] = self.grid.sampling_density if self.guide is None else self.guide
         tensors["generator"] = self.generator.get_state()
@@ -247,8 +250,10 @@ class HashGridTrainer:
         if meta["options"] != repr(self.options) or meta["frame"] != repr(self.frame):
             raise InputError(f"The checkpoint '{path.name}' belongs to other options or photos. Use --overwrite to start again.")
         self.field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
-        for own, key in ((self.moments[0], "moments.0"), (self.moments[1], "moments.1"), (self.grid.density, "grid.density")):
-            own.copy_(tensors[key])
+        self.grid.density.copy_(tensors["grid.density"])
+        for name, table in self.tables.items():
+            for key, own in table.state().items():
+                own.copy_(tensors[f"{name}.{key}"])
         self.generator.set_state(tensors["generator"].cpu())
         state = self.optimizer.state_dict()
         state["state"] = {}

@@ -34,6 +34,7 @@ SCHEDULES = [
     Schedule(forward_levels=1, backward_walking="level-major", merges=("none",) * 6, pairs=False),
     Schedule(forward_levels=8, merges=("private", "private", "warp", "warp", "none", "warp"), block=128),
     Schedule(order="morton"),
+    Schedule(backward_walking="level-major", merges=("warp", "sort", "warp", "sort", "sort", "sort")),
 ]
 
 

@@ -22,11 +22,15 @@ OPTIONS = HashGridOptions(
 )
 
 
-@pytest.fixture(params=[True, False], ids=["masks", "whole pictures"])
+OWN_COLOR = replace(OPTIONS, field=replace(OPTIONS.field, color_log2_table_size=12))
+
+
+@pytest.fixture(params=[(True, OPTIONS), (False, OPTIONS), (False, OWN_COLOR)], ids=["masks", "whole pictures", "a grid for colour"])
 def trainer(request: pytest.FixtureRequest, tmp_path: Path) -> HashGridTrainer:
-    write_sphere_scene(tmp_path / "sphere", masks=request.param)
+    masks, options = request.param
+    write_sphere_scene(tmp_path / "sphere", masks=masks)
     scene = drain(prepare(read_scene(tmp_path / "sphere"), tmp_path / "work", 64))
-    trainer = HashGridTrainer(scene, OPTIONS, "cuda")
+    trainer = HashGridTrainer(scene, options, "cuda")
     assert trainer.fused is not None
     depth = torch.where(torch.rand(len(trainer.pixels.rgb), device="cuda") > 0.5, 2.0, 0.0) / trainer.frame.radius
     trainer.fused.depths = depth
@@ -47,7 +51,7 @@ def plain_loss(trainer: HashGridTrainer, parts: list[torch.Tensor]) -> torch.Ten
     offsets = torch.cat([torch.zeros(1, dtype=torch.long, device="cuda"), counts.cumsum(0)])
     assert torch.equal(fused.ray_of[:n].long(), index)
     assert int(ranges[order][filled][:, 0][0]) == 0
-    table, flat = parts
+    *tables, flat = parts
     shape, start, networks = fused.shape, 0, []
     bias = shape.first_bias
     for rows, columns in shape.shapes:
@@ -57,9 +61,11 @@ def plain_loss(trainer: HashGridTrainer, parts: list[torch.Tensor]) -> torch.Ten
     w1, w2 = w1.view(32, 16), w2.view(3, 32)
     log_gains = flat[-field.log_gains.numel() :].view_as(field.log_gains)
     linear = torch.nn.functional.linear
-    out = linear(linear(encode(fused.points[:n], table, field.layout, "reference"), *networks[0]).relu(), *networks[1])
+    out = linear(linear(encode(fused.points[:n], tables[0], field.layout, "reference"), *networks[0]).relu(), *networks[1])
     density = torch.exp(out[:, 0] + field.options.density_bias)
     geometry = torch.cat([torch.zeros_like(out[:, :1]), out[:, 1:]], 1)
+    if field.color_layout is not None:
+        geometry = encode(fused.points[:n], tables[1], field.color_layout, "reference")
     directions = fused.harmonics.float()
     hidden = linear(torch.cat([directions[index], geometry], 1), *networks[2]).relu()
     color = torch.sigmoid(linear(linear(hidden, *networks[3]).relu(), *networks[4])[:, :3])
@@ -92,11 +98,11 @@ def plain_loss(trainer: HashGridTrainer, parts: list[torch.Tensor]) -> torch.Ten
 def test_loss_and_gradients_equal_the_plain_ones(trainer: HashGridTrainer) -> None:
     fused = trainer.fused
     fused.run(60, trainer.generator)
-    seen = {}
+    seen: dict[str, list[list[torch.Tensor]]] = {"tables": [], "flat": []}
 
     def instead(name: str):
         def take(*arguments: object) -> None:
-            seen[name] = [a.clone() for a in arguments if isinstance(a, torch.Tensor)]
+            seen[name].append([a.clone() for a in arguments if isinstance(a, torch.Tensor)])
 
         return take
 
@@ -104,19 +110,21 @@ def test_loss_and_gradients_equal_the_plain_ones(trainer: HashGridTrainer) -> No
 
     fused.statistics.zero_()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.hashgrid, "adam_touched", instead("table"))
+        patch.setattr(module.hashgrid, "adam_touched", instead("tables"))
         patch.setattr(type(fused.shape), "adam", lambda _self, *a: instead("flat")(*a))
         patch.setattr(fused, "_advance", lambda: None)
         fused._launch()
         torch.cuda.synchronize()
-    table = fused.half_table.float().requires_grad_()
+    tables = [t.half.float().requires_grad_() for t in (fused.table, fused.color_table) if t is not None]
     flat = fused.flat.clone().requires_grad_()
-    loss = plain_loss(trainer, [table, flat])
+    loss = plain_loss(trainer, [*tables, flat])
     loss.backward()
     assert float(fused.statistics.sum(0)[0]) == pytest.approx(float(loss.detach()), rel=5e-3)
-    d_table, d_flat = seen["table"][2] / _SCALE, seen["flat"][2].clone()
+    assert len(seen["tables"]) == len(tables)
+    for (_, _, d_table, *_), table in zip(seen["tables"], tables, strict=True):
+        assert float((d_table / _SCALE - table.grad).norm() / table.grad.norm()) < 2e-2
+    d_flat = seen["flat"][0][2]
     last = trainer.field.log_gains.numel()
-    assert float((d_table - table.grad).norm() / table.grad.norm()) < 2e-2
     networks = slice(0, len(d_flat) - last)
     assert float((d_flat[networks] / _SCALE - flat.grad[networks]).norm() / flat.grad[networks].norm()) < 2e-2
     gains = d_flat[-last:] - 2e-2 * flat.detach()[-last:] / last
@@ -129,12 +137,13 @@ def test_checkpoints_go_on_where_they_stopped(trainer: HashGridTrainer, tmp_path
     for _ in range(4):
         next(steps)
     trainer.save(tmp_path / "checkpoint.safetensors")
-    state = {k: v.clone() for k, v in trainer.fused.state().items()}
+    moments = {f"{name}.{k}": v for name, table in trainer.tables.items() for k, v in table.state().items()}
+    state = {k: v.clone() for k, v in (trainer.fused.state() | moments).items()}
     rates = trainer.fused.rates.clone()
     drain(steps)
     trainer.load(tmp_path / "checkpoint.safetensors")
     assert trainer.step == trainer.fused.step == 100
-    for key, value in trainer.fused.state().items():
+    for key, value in (trainer.fused.state() | moments).items():
         assert torch.equal(value, state[key]), key
     torch.testing.assert_close(trainer.fused.rates, rates)
     drain(trainer.train())
@@ -154,3 +163,14 @@ def test_what_it_does_not_know_is_trained_plainly(trainer: HashGridTrainer, tmp_
     odd = HashGridTrainer(scene, replace(OPTIONS, field=replace(OPTIONS.field, geometry_features=7)), "cuda")
     assert odd.fused is None
     assert odd.train_step()["samples"] > 0
+
+
+def test_colours_own_grid_is_left_alone_every_other_step(tmp_path: Path) -> None:
+    write_sphere_scene(tmp_path / "sphere")
+    trainer = HashGridTrainer(drain(prepare(read_scene(tmp_path / "sphere"), tmp_path / "work", 64)), OWN_COLOR, "cuda")
+    assert trainer.fused is not None
+    assert trainer.field.color_table is not None
+    for step in range(12):  # eager ones, then recorded ones of both kinds
+        before = trainer.field.color_table.detach().clone()
+        trainer.fused.run(1, trainer.generator)
+        assert torch.equal(before, trainer.field.color_table) == (step % 2 == 1), step

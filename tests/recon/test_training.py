@@ -158,6 +158,31 @@ def test_the_tiled_step_equals_the_plain_one(tmp_path: Path, masks: bool) -> Non
         assert float((ours - theirs).norm() / theirs.norm()) < 3e-2
 
 
+def test_colour_with_a_grid_of_its_own_learns_every_other_step_and_goes_on_from_a_checkpoint(scene: Scene, tmp_path: Path) -> None:
+    options = replace(TINY, field=replace(TINY.field, color_log2_table_size=10), train=replace(TINY.train, steps=80))
+    trainer = HashGridTrainer(scene, options)
+    assert trainer.field.color_table is not None
+    assert not trainer.tiled
+    psnr = []
+    for step in range(60):
+        before = [p.detach().clone() for p in (trainer.field.table, trainer.field.color_table)]
+        psnr.append(trainer.train_step()["psnr"])
+        assert not torch.equal(before[0], trainer.field.table)
+        assert torch.equal(before[1], trainer.field.color_table) == (step % 2 == 1)
+    assert sum(psnr[-20:]) > sum(psnr[:20]) + 20
+    trainer.save(tmp_path / "checkpoint.safetensors")
+    again = HashGridTrainer(scene, options)
+    again.load(tmp_path / "checkpoint.safetensors")
+    drain(trainer.train())
+    drain(again.train())
+    for name, value in trainer.field.state_dict().items():
+        assert torch.equal(value, again.field.state_dict()[name]), name
+    trainer.radiance_field().save(tmp_path / "field")
+    loaded = HashGridRadianceField.load(tmp_path / "field")
+    points = torch.rand(50, 3)
+    assert torch.equal(loaded.field.geometry(points)[1], trainer.field.geometry(points)[1])
+
+
 def test_median_depth_is_where_half_of_the_weight_has_passed() -> None:
     from kernels.sampling import PackedSamples
     from recon.hashgrid.engine import median_depth
