@@ -12,7 +12,7 @@ import importlib.util
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from recon.hashgrid.options import FieldOptions, HashGridOptions, TrainOptions
 from recon.hashgrid.training import HashGridTrainer
 
 MARKS = (50, 100, 200, 400, 600, 800, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 12_000)
+"""Steps after which the held-out views are rendered."""
 Contestant = tuple[Callable[[int], bool], Callable[[], int], Callable[[], float]]
 """Train up to a step at most (False at the end); the step reached; the held-out PSNR."""
 
@@ -58,10 +59,10 @@ def peer(scene: Scene, options: HashGridOptions, device: str) -> tuple[str, Cont
     return trainer.field.name, (train, lambda: trainer.step, lambda: trainer.psnr(test))
 
 
-def curve(contestant: Contestant, device: str, seconds: float) -> Iterator[dict[str, Any]]:
+def curve(contestant: Contestant, device: str, seconds: float, wanted: Sequence[int] = MARKS) -> Iterator[dict[str, Any]]:
     """PSNR of the held-out views after ever more steps."""
     train, step, psnr = contestant
-    spent, marks, going = 0.0, iter(MARKS), True
+    spent, marks, going = 0.0, iter(wanted), True
     while spent < seconds and going:
         mark, started = next(marks, 10**9), time.perf_counter()
         while going and step() < mark and time.perf_counter() - started + spent < seconds:
@@ -76,10 +77,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scene", type=Path)
     parser.add_argument("--worlds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="worlds to leave out before the first")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seconds", type=float, default=30.0, help="most seconds of training for a curve")
     parser.add_argument("--samples", type=int, default=18, help="base-2 logarithm of the samples of a step")
+    parser.add_argument("--marks", type=int, nargs="+", default=list(MARKS), help="steps after which the held-out views are rendered")
     parser.add_argument("--against", nargs="*", default=["plain", "nerfacc"], choices=["plain", "nerfacc"])
     parser.add_argument("--out", type=Path, default=Path("runs/train_hashgrid"))
     arguments = parser.parse_args()
@@ -96,12 +99,12 @@ def main() -> None:
             yield peer(scene, options, arguments.device)
 
     with tempfile.TemporaryDirectory() as folder:
-        for scene in scenes(arguments.worlds, arguments.scene, arguments.device, Path(folder)):
+        for scene in scenes(arguments.worlds, arguments.scene, arguments.device, Path(folder), first=arguments.first):
             if not rows:  # compiled once a machine, not once a training
                 for _, contestant in contestants(scene, replace(options, train=replace(train, steps=30))):
-                    list(curve(contestant, arguments.device, 60.0))
+                    list(curve(contestant, arguments.device, 60.0, ()))
             for way, contestant in contestants(scene, options):
-                for point in curve(contestant, arguments.device, arguments.seconds):
+                for point in curve(contestant, arguments.device, arguments.seconds, arguments.marks):
                     rows.append({"scene": scene.name, "step kind": way, **point})
                     print(json.dumps(rows[-1]), flush=True)
                 with (arguments.out / "curves.csv").open("w", newline="") as file:

@@ -21,10 +21,10 @@ SEEDS = (20_000_000, 20_000_001, 20_000_002, 20_000_003, 20_000_004, 20_000_005)
 HELD_OUT, SIZE = 8, (400, 300)
 
 
-def scenes(worlds: int, real: Path | None, device: str, folder: Path, views: int = 200) -> Iterator[Scene]:
-    """The worlds, then the real scene, each with its splits ``train`` and ``test``."""
+def scenes(worlds: int, real: Path | None, device: str, folder: Path, views: int = 200, first: int = 0) -> Iterator[Scene]:
+    """The worlds from the ``first`` of the seeds on, then the real scene, each with its splits ``train`` and ``test``."""
     count = 0
-    for seed in SEEDS:
+    for seed in SEEDS[first:]:
         if count == worlds:
             break
         try:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -107,26 +106,25 @@ def _cell_lengths(side: int, contracted: bool) -> Float[Tensor, "side side side"
     return 4.0 / side * torch.where(norm <= 1, torch.ones_like(norm), outside.square())
 
 
-def allowed_cells(scene: Scene, frame: Frame, side: int) -> Bool[Tensor, "side side side"]:
+def allowed_cells(scene: Scene, frame: Frame, side: int, device: torch.device | str = "cpu") -> Bool[Tensor, "side side side"]:
     """Cells that may hold something: inside the silhouettes' hull for objects, else seen by at least one camera."""
-    centers = (torch.arange(side) + 0.5) / side
+    centers = (torch.arange(side, device=device) + 0.5) / side
     z, y, x = torch.meshgrid(centers, centers, centers, indexing="ij")
     unit = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
     normalised = uncontract(unit * 4 - 2) if frame.contracted else unit * 2 - 1
-    world = np.array(frame.center) + frame.radius * normalised.double().numpy()
+    world = torch.tensor(frame.center, device=device, dtype=torch.float64) + frame.radius * normalised.double()
     cameras = scene.posed()
     if scene.mask_meaning == "object":
         masks = [scene.mask(i) for i in range(len(scene))]
-        kept = inside_hull(cameras, masks, world, slack=2.5 * frame.radius / side)
+        kept = torch.from_numpy(inside_hull(cameras, masks, world.cpu().numpy(), slack=2.5 * frame.radius / side)).to(device)
     else:
-        kept = np.zeros(len(world), dtype=bool)
-        unseen, rest = np.arange(len(world)), np.concatenate([world, np.ones((len(world), 1))], axis=1)
-        for i in range(len(cameras)):
-            x, y, depth = cameras.projections[i] @ rest.T
-            width, height = cameras.sizes[i]
+        kept = torch.zeros(len(world), dtype=torch.bool, device=device)
+        unseen, rest = torch.arange(len(world), device=device), torch.cat([world, torch.ones_like(world[:, :1])], dim=1).T.contiguous()
+        for projection, (width, height) in zip(torch.from_numpy(cameras.projections).to(device), cameras.sizes.tolist(), strict=True):
+            x, y, depth = projection @ rest
             seen = (depth > 0) & (x >= -0.1 * width * depth) & (x < 1.1 * width * depth) & (y >= -0.1 * height * depth) & (y < 1.1 * height * depth)
             kept[unseen[seen]] = True
-            unseen, rest = unseen[~seen], rest[~seen]
-    return torch.from_numpy(kept).reshape(side, side, side)
+            unseen, rest = unseen[~seen], rest[:, ~seen]
+    return kept.reshape(side, side, side)
 
 

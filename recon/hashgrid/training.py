@@ -60,7 +60,7 @@ class HashGridTrainer:
         transparent = scene.mask_meaning == "object"
         finest = options.field.finest_resolution or pixel_resolution(scene, self.frame)
         self.field = HashGridField(replace(options.field, finest_resolution=finest), self.frame.contracted, len(scene), transparent).to(self.device)
-        self.grid = OccupancyGrid(allowed_cells(scene, self.frame, options.train.occupancy_side).to(self.device), self.frame.contracted)
+        self.grid = OccupancyGrid(allowed_cells(scene, self.frame, options.train.occupancy_side, self.device), self.frame.contracted)
         self.tables = TrainedTable.of(self.field, options.train.color_every)
         if self.device.type == "cpu":
             self.field.grad_buffer = torch.zeros_like(self.field.table.data)
