@@ -11,7 +11,7 @@ from kernels.hashgrid.reference import encode_reference
 from kernels.hashgrid.schedule import Schedule
 from kernels.machine import Machine
 
-Backend = Literal["auto", "reference", "cpu", "cuda"]
+Backend = Literal["auto", "reference", "cpu", "cuda", "tcnn"]
 
 
 def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
@@ -19,8 +19,9 @@ def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
     kind = torch.device(device).type
     if kind == "cuda":
         from kernels.cuda.compiler import can_compile
+        from kernels.hashgrid.tcnn import available
 
-        return ("cuda", "reference") if can_compile() else ("reference",)
+        return (*(["cuda"] if can_compile() else []), *(["tcnn"] if available() else []), "reference")
     return (kind, "reference") if kind == "cpu" else ("reference",)
 
 
@@ -35,7 +36,7 @@ def encode(
     """Encode points of the unit cube (others are clamped to it) to ``[points, levels * features]``, of the table's type.
 
     Differentiable in ``table`` and ``points``; ``cpu`` (numba) and ``cuda`` once, ``reference`` any number of times. Tables are
-    float32 or, on a GPU, float16 as well.
+    float32 or, on a GPU, float16 as well. ``tcnn`` is tiny-cuda-nn, where it is installed; ``auto`` never takes it.
 
     Args:
         grad_buffer: ``cpu`` and ``cuda`` add the table's gradient here instead of returning a new array, so that a training
@@ -50,7 +51,7 @@ def encode(
         raise ValueError(f"The table has shape {tuple(table.shape)}; this layout needs {(layout.entries, layout.features)}.")
     usable = available_backends(table.device)
     if backend == "auto":
-        backend = usable[0] if _fast(table, layout) else "reference"  # type: ignore[assignment]
+        backend = usable[0] if usable[0] != "tcnn" and _fast(table, layout) else "reference"  # type: ignore[assignment]
     if backend not in usable:
         raise ValueError(f"Backend '{backend}' cannot run on {table.device}; choose one of {', '.join(usable)}.")
     if backend == "cpu":
@@ -63,6 +64,10 @@ def encode(
             raise ValueError(f"The 'cuda' backend knows 1, 2, 4 or 8 features of float32 or float16, not {layout.features} of {table.dtype}; use 'reference'.")
         schedule = schedule or Schedule.auto(layout, Machine.here("cuda"), table.element_size(), table.element_size())
         return EncodeCuda.apply(points, table, layout, schedule, grad_buffer)  # type: ignore[no-any-return]
+    if backend == "tcnn":
+        from kernels.hashgrid.tcnn import encode_tcnn
+
+        return encode_tcnn(points, table, layout)
     return encode_reference(points, table, layout)
 
 

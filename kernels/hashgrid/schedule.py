@@ -71,8 +71,9 @@ def cost(schedule: Schedule, layout: HashGridLayout, machine: Machine, table_byt
     """Cost of forward and backward for points along rays, in units that only compare schedules on one machine.
 
     What counts is what does not fit a cache. A walk's working set is the whole table where all levels are walked together, and
-    one level where they are not; the share of it beyond half of the cache is missed. Constants are fits to one H100 and to one
-    two-core server CPU (benchmarks/RESULTS.md has the measurements).
+    one level where they are not; the share of it beyond half of the cache is missed, and costs more by the hash that scatters a cell's
+    corners over four lines of it than by those that keep them together. Constants are fits to one H100 and to one two-core server CPU
+    (benchmarks/RESULTS.md has the measurements).
     """
     sizes = [int(n) * layout.features for n in layout.offsets[1:] - layout.offsets[:-1]]
     if machine.kind == "cpu":
@@ -85,7 +86,7 @@ def cost(schedule: Schedule, layout: HashGridLayout, machine: Machine, table_byt
     group = max(sum(sizes[level : level + together]) for level in range(0, layout.levels, together)) * table_bytes
     # Output is written in sectors of 32 bytes, and the points are read once for every group.
     traffic = 1 + 0.8 * max(1 - together * layout.features * table_bytes / 32, 0) + 0.05 * layout.levels / together
-    forward = traffic * (1 + 1.2 * _missed(group, machine))
+    forward = traffic * (1 + (1.9 if layout.hash == "coherent_prime" else 0.8) * _missed(group, machine))
     walked = sum(sizes) if schedule.backward_walking == "point-major" else max(sizes)
     contended = 1.0 if schedule.backward_walking == "point-major" else 1.17
     backward = contended * (1 + 1.5 * _missed(walked * gradient_bytes, machine))

@@ -1,5 +1,7 @@
 """The CPU hash encoding against its PyTorch twin, in values and gradients."""
 
+import sys
+
 import pytest
 import torch
 
@@ -197,3 +199,61 @@ def test_hashes_use_the_whole_level_evenly(hash: Hash) -> None:
     assert met.sum() == 64**3
     assert met.min() > 0
     assert met.max() < 4 * 64**3 / (1 << 12)
+
+
+class _TinyCudaNn(torch.nn.Module):
+    """What tiny-cuda-nn computes for one level: vertices at x (R - 1) + 0.5, dense if R^3 fit, else hashed by primes."""
+
+    def __init__(self, dimensions: int, config: dict[str, int | float | str]) -> None:
+        super().__init__()
+        self.side, self.features, limit = int(config["base_resolution"]), int(config["n_features_per_level"]), 1 << int(config["log2_hashmap_size"])
+        assert (dimensions, config["n_levels"], config["otype"]) == (3, 1, "HashGrid")
+        self.rows = min(-(-(self.side**3) // 8) * 8, limit)
+        self.params = torch.nn.Parameter(torch.zeros(self.rows * self.features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        table, position = self.params.view(self.rows, self.features), x * (self.side - 1) + 0.5
+        cell = position.detach().floor()
+        fraction, total = position - cell, torch.zeros(len(x), self.features)
+        for corner in torch.cartesian_prod(*[torch.arange(2)] * 3):
+            a, b, c = (cell.long() + corner).unbind(-1)
+            row = a + self.side * (b + self.side * c) if self.side**3 <= self.rows else a ^ b * 2654435761 ^ c * 805459861
+            total = total + torch.where(corner.bool(), fraction, 1 - fraction).prod(-1, keepdim=True) * table[row % self.rows]
+        return total
+
+
+def test_tiny_cuda_nn_reads_our_tables_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its published rules; the library itself needs a GPU and is tested where it is installed."""
+    from types import SimpleNamespace
+
+    from kernels.hashgrid import tcnn
+
+    monkeypatch.setitem(sys.modules, "tinycudann", SimpleNamespace(Encoding=_TinyCudaNn))
+    tcnn._grids.cache_clear()
+    layout = HashGridLayout(6, 2, 10, 4, 64)
+    assert layout.dense.any()
+    assert not layout.dense.all()
+    points = torch.cat([torch.rand(500, 3) * 1.2 - 0.1, torch.tensor([[0.0, 0, 0], [1, 1, 1]])]).requires_grad_()
+    table, direction = torch.randn(layout.entries, 2).requires_grad_(), torch.randn(502, 12)
+    results = []
+    for run in (tcnn.encode_tcnn, encode_reference):
+        out = run(points, table, layout)
+        grads = torch.autograd.grad((out * direction).sum(), (table, points))
+        results.append((out.detach(), grads[0], grads[1][:500]))  # on the cube's own corners the two look into different cells
+    for theirs, ours in zip(*results, strict=True):
+        torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=2e-3)
+    with pytest.raises(ValueError, match="use 'cuda'"):
+        tcnn.encode_tcnn(points, table, HashGridLayout(6, 2, 10, 4, 64, "morton"))
+    monkeypatch.setattr(_TinyCudaNn, "forward", lambda self, x: torch.zeros(len(x), self.features))
+    tcnn._grids.cache_clear()
+    with pytest.raises(RuntimeError, match="otherwise"):
+        tcnn.encode_tcnn(points, table, layout)
+    tcnn._grids.cache_clear()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_tiny_cuda_nn_itself_agrees() -> None:
+    pytest.importorskip("tinycudann")
+    layout = HashGridLayout(6, 2, 12, 4, 128)
+    points, table = torch.rand(1000, 3, device="cuda"), torch.rand(layout.entries, 2, device="cuda")
+    torch.testing.assert_close(encode(points, table, layout, "tcnn"), encode_reference(points, table, layout), rtol=1e-2, atol=1e-2)

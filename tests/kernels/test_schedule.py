@@ -20,6 +20,8 @@ def test_a_table_that_fits_the_cache_is_walked_point_by_point_and_a_large_one_le
     assert small.backward_walking == "point-major"
     large = Schedule.auto(HashGridLayout(16, 2, 22, 16, 2048), GPU, 2, 2)
     assert large.backward_walking == "level-major"
+    assert large.forward_levels == 1
+    assert Schedule.auto(HashGridLayout(16, 2, 22, 16, 2048, "morton"), GPU, 2, 2).forward_levels == 16, "its cells share lines of the cache"
 
 
 def test_auto_is_the_cheapest_of_the_candidates() -> None:
