@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from data.cameras import Cameras
+from data.parallel import mapped
 from data.scene import Scene
 from recon.depthmaps import DepthMaps
 from recon.fields import Rays, pixel_rays, ray_to_z
@@ -44,8 +45,8 @@ class PixelSource:
     def load(cls, scene: Scene, near_far: Float[np.ndarray, "n 2"], device: torch.device | str, maps: DepthMaps | None = None) -> "PixelSource":
         """Read every picture once. With silhouettes, only a band around them is kept; ignored pixels never are."""
         colors, insides, useful, depths, offsets = [], [], [], [], [0]
-        for i in range(len(scene)):
-            picture, mask = scene.image(i), scene.mask(i)
+        pictures = mapped(lambda i: (scene.image(i), scene.mask(i)), range(len(scene)))
+        for i, (picture, mask) in enumerate(pictures):
             height, width = picture.shape[:2]
             inside = np.ones((height, width), dtype=bool)
             wanted = inside

@@ -159,17 +159,17 @@ def test_the_tiled_step_equals_the_plain_one(tmp_path: Path, masks: bool) -> Non
 
 
 def test_colour_with_a_grid_of_its_own_learns_every_other_step_and_goes_on_from_a_checkpoint(scene: Scene, tmp_path: Path) -> None:
-    options = replace(TINY, field=replace(TINY.field, color_log2_table_size=10), train=replace(TINY.train, steps=80))
+    options = replace(TINY, field=replace(TINY.field, color_log2_table_size=10), train=replace(TINY.train, steps=120))
     trainer = HashGridTrainer(scene, options)
     assert trainer.field.color_table is not None
     assert not trainer.tiled
     psnr = []
-    for step in range(60):
+    for step in range(100):
         before = [p.detach().clone() for p in (trainer.field.table, trainer.field.color_table)]
         psnr.append(trainer.train_step()["psnr"])
         assert not torch.equal(before[0], trainer.field.table)
         assert torch.equal(before[1], trainer.field.color_table) == (step % 2 == 1)
-    assert sum(psnr[-20:]) > sum(psnr[:20]) + 20
+    assert sum(psnr[-20:]) > sum(psnr[:20]) + 40
     trainer.save(tmp_path / "checkpoint.safetensors")
     again = HashGridTrainer(scene, options)
     again.load(tmp_path / "checkpoint.safetensors")
