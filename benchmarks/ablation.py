@@ -46,8 +46,16 @@ def varied(options: HashGridOptions, changes: str) -> HashGridOptions:
 def held_out_psnr(field: RadianceField, scene: Scene, near: float, scale: float = 0.4) -> float:
     """Mean PSNR over the views of ``scene``, shrunk by ``scale``."""
     small = scene.posed().resized(np.maximum(np.round(scene.posed().sizes * scale), 1).astype(np.int64))
-    truths = [resize(scene.image(i), *(int(v) for v in small.sizes[i])).astype(np.float32) / 255 for i in range(len(scene))]
+    truths = [resize(_photo(scene, i, field.empty_background), *(int(v) for v in small.sizes[i])).astype(np.float32) / 255 for i in range(len(scene))]
     return float(np.mean([psnr(render_picture(field, small, i, near).rgb.numpy(), truths[i]) for i in range(len(scene))]))
+
+
+def _photo(scene: Scene, view: int, background: tuple[float, float, float] | None) -> np.ndarray:
+    """A photo; of an object cut out by masks, on the background that the field renders."""
+    photo, mask = scene.image(view), scene.mask(view)
+    if mask is None or background is None:
+        return photo
+    return np.where(mask[..., None], photo, np.round(255 * np.array(background)).astype(np.uint8))
 
 
 def main() -> None:

@@ -3,10 +3,7 @@
 The same as `HashGridField.geometry` and `.color` under autocast, without what autograd would keep, cast and copy on the way.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import TypeVar
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -19,8 +16,6 @@ from kernels.hashgrid.layout import HashGridLayout
 TILE = 16_384
 """Samples a core works on at a time. A quarter would stay in its cache, but then the cores wait for the interpreter."""
 _HALF = torch.bfloat16
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class FieldTile:
@@ -105,21 +100,6 @@ class FieldTile:
             d_weight = torch.cat([d_weight[:, :16], d_weight[:, 17:]], 1) if layer == 2 else d_weight
             out += [d_weight[:rows, :columns].contiguous(), d_bias[0, :rows].contiguous()]
         return out
-
-
-@lru_cache(maxsize=1)
-def _pool() -> tuple[ThreadPoolExecutor, int]:
-    """A thread a core, each of which multiplies alone: no operation waits for another core's part of it."""
-    threads = torch.get_num_threads()
-    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)), threads
-
-
-def each_on_a_core(parts: Sequence[T], work: Callable[[T], R]) -> list[R]:
-    """``work`` on part after part, the cores taking them in turn; results in the parts' order."""
-    pool, threads = _pool()
-    shares = [pool.submit(lambda mine=parts[t::threads]: [work(part) for part in mine]) for t in range(threads)]  # type: ignore[misc]
-    done = [share.result() for share in shares]
-    return [done[i % threads][i // threads] for i in range(len(parts))]
 
 
 def _layers(parameters: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from data.errors import InputError
 from data.files import write_json
 from kernels.compositing import accumulate, render_weights
-from kernels.networks.cpu import TILE, FieldTile, each_on_a_core
+from kernels.cores import each_on_a_core
+from kernels.networks.cpu import TILE, FieldTile
 from kernels.sampling import PackedSamples, Spacing, sample_rays
 from kernels.sampling.cpu import unit_points
 from recon.fields import Rays, RenderedRays

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from kernels.compositing.cpu import LEAST_SLOPE
 from kernels.hashgrid.encoding import encode
 from kernels.sampling import unit_coordinates
 from recon.hashgrid.options import FieldOptions
@@ -35,6 +36,26 @@ class _TruncatedExp(torch.autograd.Function):
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
         (out,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return grad * out.clamp(max=1e5)
+
+
+class _Sigmoid(torch.autograd.Function):
+    """The sigmoid with its slope bounded from below on the way back."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        out = torch.sigmoid(x)
+        ctx.save_for_backward(out)  # type: ignore[attr-defined]
+        return out
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
+        (out,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return grad * (out * (1 - out)).clamp(min=LEAST_SLOPE)
+
+
+def color_sigmoid(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Raw colour to 0 to 1, with a gradient that does not vanish where it has run into an end."""
+    return _Sigmoid.apply(x)  # type: ignore[no-any-return]
 
 
 class HashGridField(nn.Module):
@@ -100,7 +121,7 @@ class HashGridField(nn.Module):
     def color(self, geometry: Float[Tensor, "n geometry"] | Tensor, directions: Float[Tensor, "n 16"]) -> Float[Tensor, "n 3"]:
         """sRGB of points seen along directions, given as spherical harmonics."""
         with self._precision(geometry):
-            return torch.sigmoid(self.color_network(torch.cat([directions.to(geometry.dtype), geometry], dim=-1)).float())
+            return color_sigmoid(self.color_network(torch.cat([directions.to(geometry.dtype), geometry], dim=-1)).float())
 
     @property
     def network_parameters(self) -> list[Tensor]:

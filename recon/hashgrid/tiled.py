@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from kernels.compositing import cpu as compositing
+from kernels.cores import each_on_a_core
 from kernels.hashgrid import cpu as hashgrid
 from kernels.hashgrid.encoding import level_arrays, threads
 from kernels.hashgrid.schedule import Schedule
 from kernels.machine import Machine
-from kernels.networks.cpu import TILE, FieldTile, each_on_a_core
+from kernels.networks.cpu import TILE, FieldTile
 from kernels.sampling import PackedSamples
 from kernels.sampling.cpu import unit_points
 from recon.hashgrid.field import HashGridField, spherical_harmonics

@@ -10,6 +10,7 @@ from data.prepare import prepare
 from data.readers import read_scene
 from kernels.compositing import accumulate, distortion, render_weights
 from kernels.hashgrid.encoding import encode
+from recon.hashgrid.field import color_sigmoid
 from recon.hashgrid.options import FieldOptions, HashGridOptions, TrainOptions
 from recon.hashgrid.training import HashGridTrainer
 from tests.conftest import drain, write_sphere_scene
@@ -68,7 +69,7 @@ def plain_loss(trainer: HashGridTrainer, parts: list[torch.Tensor]) -> torch.Ten
         geometry = encode(fused.points[:n], tables[1], field.color_layout, "reference")
     directions = fused.harmonics.float()
     hidden = linear(torch.cat([directions[index], geometry], 1), *networks[2]).relu()
-    color = torch.sigmoid(linear(linear(hidden, *networks[3]).relu(), *networks[4])[:, :3])
+    color = color_sigmoid(linear(linear(hidden, *networks[3]).relu(), *networks[4])[:, :3])
     position, length = fused.positions[:n], fused.lengths[:n]
     # render_weights wants rays in order
     weights = render_weights(density * length, offsets)

@@ -183,6 +183,19 @@ def test_colour_with_a_grid_of_its_own_learns_every_other_step_and_goes_on_from_
     assert torch.equal(loaded.field.geometry(points)[1], trainer.field.geometry(points)[1])
 
 
+def test_colours_that_ran_into_white_come_out_again(scene: Scene) -> None:
+    """A white object drives all colours up at once; a plain sigmoid's gradient is zero there, in single precision."""
+    for tiled in (True, False):
+        trainer = HashGridTrainer(scene, TINY)
+        trainer.tiled = tiled
+        with torch.no_grad():
+            trainer.field.color_network[-1].bias.fill_(30.0)
+        psnr = [trainer.train_step()["psnr"] for _ in range(60)]
+        last = trainer.field.color_network[-1].bias.detach()
+        assert (last < 29).all(), "the colours move"
+        assert psnr[-1] > psnr[0]
+
+
 def test_median_depth_is_where_half_of_the_weight_has_passed() -> None:
     from kernels.sampling import PackedSamples
     from recon.hashgrid.engine import median_depth
