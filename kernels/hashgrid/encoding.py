@@ -15,13 +15,13 @@ Backend = Literal["auto", "reference", "cpu", "cuda", "tcnn"]
 
 
 def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
-    """Backends that can run on ``device``, the fastest first."""
+    """Backends that can run on ``device``, in the order in which ``auto`` would take them."""
     kind = torch.device(device).type
     if kind == "cuda":
         from kernels.cuda.compiler import can_compile
         from kernels.hashgrid.tcnn import available
 
-        return (*(["cuda"] if can_compile() else []), *(["tcnn"] if available() else []), "reference")
+        return (*(["cuda"] if can_compile() else []), "reference", *(["tcnn"] if available() else []))
     return (kind, "reference") if kind == "cpu" else ("reference",)
 
 
@@ -51,7 +51,7 @@ def encode(
         raise ValueError(f"The table has shape {tuple(table.shape)}; this layout needs {(layout.entries, layout.features)}.")
     usable = available_backends(table.device)
     if backend == "auto":
-        backend = usable[0] if usable[0] != "tcnn" and _fast(table, layout) else "reference"  # type: ignore[assignment]
+        backend = usable[0] if _fast(table, layout) else "reference"  # type: ignore[assignment]
     if backend not in usable:
         raise ValueError(f"Backend '{backend}' cannot run on {table.device}; choose one of {', '.join(usable)}.")
     if backend == "cpu":

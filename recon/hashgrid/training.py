@@ -46,6 +46,8 @@ class HashGridTrainer:
         """
         if len(scene) < 2:
             raise InputError(f"Training needs at least 2 posed photos, not {len(scene)}. Add photos.")
+        if options.train.color_every < 1:
+            raise InputError(f"color_every is the number of steps between updates of colour's own grid, at least 1, not {options.train.color_every}.")
         self.options, self.device = options, torch.device(device)
         torch.manual_seed(options.train.seed)
         self.generator = torch.Generator(device=self.device)
@@ -59,7 +61,11 @@ class HashGridTrainer:
         self.pixels = PixelSource.load(scene, self.near_far, self.device, maps)
         transparent = scene.mask_meaning == "object"
         finest = options.field.finest_resolution or pixel_resolution(scene, self.frame)
-        self.field = HashGridField(replace(options.field, finest_resolution=finest), self.frame.contracted, len(scene), transparent).to(self.device)
+        try:
+            field = HashGridField(replace(options.field, finest_resolution=finest), self.frame.contracted, len(scene), transparent)
+        except ValueError as error:
+            raise InputError(f"The hash grid cannot be made: {error}") from None
+        self.field = field.to(self.device)
         self.grid = OccupancyGrid(allowed_cells(scene, self.frame, options.train.occupancy_side, self.device), self.frame.contracted)
         self.tables = TrainedTable.of(self.field, options.train.color_every)
         if self.device.type == "cpu":

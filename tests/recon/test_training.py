@@ -119,6 +119,14 @@ def test_one_photo_cannot_be_trained_on(scene: Scene) -> None:
         HashGridTrainer(scene.select([0]), TINY)
 
 
+@pytest.mark.parametrize("values", [{"log2_table_size": 40}, {"color_log2_table_size": 40}], ids=str)
+def test_impossible_grids_are_refused_in_plain_words(scene: Scene, values: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="1 to 28"):
+        HashGridTrainer(scene, replace(TINY, field=replace(TINY.field, **values)))
+    with pytest.raises(InputError, match="at least 1"):
+        HashGridTrainer(scene, replace(TINY, train=replace(TINY.train, color_every=0)))
+
+
 @pytest.mark.parametrize("masks", [True, False])
 def test_the_tiled_step_equals_the_plain_one(tmp_path: Path, masks: bool) -> None:
     """Same batch: the same loss, and the same gradient of table, networks, background and gains, up to bfloat16."""
