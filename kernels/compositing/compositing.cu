@@ -49,9 +49,6 @@ KERNEL void __launch_bounds__(128) weights_backward(
     }
 }
 
-// Slope of the sigmoid that colours end with, bounded as LEAST_SLOPE in cpu.py: what has run into 0 or 1 must come out again.
-DEVICE float slope_of(float color) { return fmaxf(color * (1 - color), 1e-2f); }
-
 struct Loss { float distortion, depth, opacity, scale; };
 
 // The loss of a training step and its gradient. Samples are (r, g, b, sigma); gradients are those of the networks' raw outputs,
@@ -154,8 +151,8 @@ KERNEL void __launch_bounds__(128) loss_and_gradient(
         if (live) {
             // Behind an optical depth of 25 nothing shows, and rounding would be all that is left of the difference.
             const float d_logit = tau < 25.0f ? d_tau * length * fminf(c.w, 1e5f) * loss.scale : 0.0f, k = w * loss.scale;
-            gradients[i] = make_uint2(pack(k * gradient[0] * slope_of(c.x), k * gradient[1] * slope_of(c.y)),
-                                      pack(k * gradient[2] * slope_of(c.z), fminf(fmaxf(d_logit, -6e4f), 6e4f)));
+            gradients[i] = make_uint2(pack(k * gradient[0] * sigmoid_slope(c.x, gradient[0]), k * gradient[1] * sigmoid_slope(c.y, gradient[1])),
+                                      pack(k * gradient[2] * sigmoid_slope(c.z, gradient[2]), fminf(fmaxf(d_logit, -6e4f), 6e4f)));
         }
     }
 }

@@ -5,8 +5,15 @@ import math
 import numba as nb
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
-LEAST_SLOPE = 1e-2
-"""Of the sigmoid that colours end with, on the way back: one that has run into 0 or 1 would never come out again (white objects did)."""
+LEAST_SLOPE = 1e-3
+"""Of the sigmoid that colours end with, where the gradient leads away from the nearer end: a colour that has run into 0 or 1 would never
+come out again (white objects did). Towards the end the slope stays the true one, or raw colours would run away without bound."""
+
+
+@nb.njit(inline="always", **_OPTIONS)
+def sigmoid_slope(color, gradient):
+    slope = color * (1.0 - color)
+    return max(slope, LEAST_SLOPE) if (color > 0.5) == (gradient > 0.0) else slope
 
 
 @nb.njit(parallel=True, **_OPTIONS)
@@ -152,6 +159,6 @@ def loss_and_gradient(
             left -= dw * w
             # behind an optical depth of 25 nothing shows, and rounding would be all that is left of the difference
             d_logit[i] = (dw * transmittance - left) * lengths[i] * min(density[i], 1e5) * share if tau < 25.0 else 0.0
-            d_raw[i, 0] = w * g0 * max(color[i, 0] * (1.0 - color[i, 0]), LEAST_SLOPE) * share
-            d_raw[i, 1] = w * g1 * max(color[i, 1] * (1.0 - color[i, 1]), LEAST_SLOPE) * share
-            d_raw[i, 2] = w * g2 * max(color[i, 2] * (1.0 - color[i, 2]), LEAST_SLOPE) * share
+            d_raw[i, 0] = w * g0 * sigmoid_slope(color[i, 0], g0) * share
+            d_raw[i, 1] = w * g1 * sigmoid_slope(color[i, 1], g1) * share
+            d_raw[i, 2] = w * g2 * sigmoid_slope(color[i, 2], g2) * share

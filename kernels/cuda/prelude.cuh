@@ -23,6 +23,12 @@ DEVICE float low(u32 pair) { return half_to_float((u16)(pair & 0xffffu)); }
 DEVICE float high(u32 pair) { return half_to_float((u16)(pair >> 16)); }
 DEVICE u32 pack(float lo, float hi) { return (u32)float_to_half(lo) | ((u32)float_to_half(hi) << 16); }
 
+// Slope of the sigmoid that colours end with, as `sigmoid_slope` of compositing/cpu.py: what has run into 0 or 1 must come out again.
+DEVICE float sigmoid_slope(float color, float gradient) {
+    const float slope = color * (1 - color);
+    return (color > 0.5f) == (gradient > 0) ? fmaxf(slope, 1e-3f) : slope;
+}
+
 // Reductions to global memory: what is added is not read back.
 DEVICE void reduce_half(u16* p, float a) { asm volatile("red.global.add.noftz.f16 [%0], %1;" ::"l"(p), "h"(float_to_half(a)) : "memory"); }
 DEVICE void reduce_half2(void* p, u32 a) { asm volatile("red.global.add.noftz.f16x2 [%0], %1;" ::"l"(p), "r"(a) : "memory"); }

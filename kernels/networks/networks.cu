@@ -410,8 +410,8 @@ KERNEL void __launch_bounds__(128) background_backward(
     load_direction(harmonics, live ? ray : 0, x);
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
-        const float b = live ? behind[3 * ray + a] : 0.0f;
-        os[a][t] = out[a] = live ? d_behind[3 * ray + a] * b * (1 - b) : 0.0f;
+        const float d = live ? d_behind[3 * ray + a] : 0.0f;
+        os[a][t] = out[a] = live ? d * sigmoid_slope(behind[3 * ray + a], d) : 0.0f;
     }
 #pragma unroll
     for (int k = 0; k < 16; ++k) xs[k][t] = x[k];

@@ -39,7 +39,7 @@ class _TruncatedExp(torch.autograd.Function):
 
 
 class _Sigmoid(torch.autograd.Function):
-    """The sigmoid with its slope bounded from below on the way back."""
+    """The sigmoid; on the way back its slope is bounded from below where the gradient leads away from the nearer end."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
@@ -50,7 +50,8 @@ class _Sigmoid(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
         (out,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return grad * (out * (1 - out)).clamp(min=LEAST_SLOPE)
+        slope = out * (1 - out)
+        return grad * torch.where((out > 0.5) == (grad > 0), slope.clamp(min=LEAST_SLOPE), slope)
 
 
 def color_sigmoid(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -131,7 +132,7 @@ class HashGridField(nn.Module):
 
     def background(self, directions: Float[Tensor, "n 16"]) -> Float[Tensor, "n 3"]:
         """sRGB of what lies behind everything."""
-        return torch.sigmoid(self.background_network(directions))
+        return color_sigmoid(self.background_network(directions))
 
     def gains(self, views: Int[Tensor, "n"]) -> Float[Tensor, "n 3"]:
         """Exposure and white balance of photos relative to their mean."""

@@ -80,7 +80,7 @@ def plain_loss(trainer: HashGridTrainer, parts: list[torch.Tensor]) -> torch.Ten
     if field.transparent:
         rgb = rgb * gains + (1 - opacity)[:, None] * fused.behind[:rays]
     else:
-        behind = torch.sigmoid(linear(linear(directions[:rays], w1, b1).relu(), w2, b2))
+        behind = color_sigmoid(linear(linear(directions[:rays], w1, b1).relu(), w2, b2))
         rgb = (rgb + (1 - opacity)[:, None] * behind) * gains
     loss = torch.nn.functional.huber_loss(rgb, fused.truth[:rays], delta=0.1, reduction="none").sum() / 0.1 / 3
     near = 1 / (1 + position)

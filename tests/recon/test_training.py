@@ -203,6 +203,20 @@ def test_colours_that_ran_into_white_come_out_again(scene: Scene) -> None:
         assert (trainer.field.color_network[-1].bias < 29.99).all(), "they would not have moved at all"
 
 
+def test_a_colour_is_drawn_out_of_saturation_and_not_pushed_further_in() -> None:
+    """Bounded both ways, raw colours ran away without end, and with them whole trainings."""
+    from kernels.compositing.cpu import LEAST_SLOPE, sigmoid_slope
+    from recon.hashgrid.field import color_sigmoid
+
+    raw = torch.tensor([-20.0, -20.0, 20.0, 20.0, 0.5], requires_grad=True)
+    grad = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])
+    (slope,) = torch.autograd.grad(color_sigmoid(raw), raw, grad)
+    true = torch.sigmoid(raw.detach()) * (1 - torch.sigmoid(raw.detach()))
+    torch.testing.assert_close(slope * grad, torch.where(torch.tensor([False, True, True, False, False]), torch.tensor(LEAST_SLOPE), true))
+    for c, g, s in zip(torch.sigmoid(raw.detach()).tolist(), grad.tolist(), (slope * grad).tolist(), strict=True):
+        assert sigmoid_slope(c, g) == pytest.approx(s, abs=1e-7)
+
+
 def test_median_depth_is_where_half_of_the_weight_has_passed() -> None:
     from kernels.sampling import PackedSamples
     from recon.hashgrid.engine import median_depth
