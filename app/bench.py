@@ -42,7 +42,7 @@ def run_bench(command: Bench) -> int:
     """Measure, print, write."""
     import torch
 
-    from kernels.hashgrid.bench import Encoder, compare, describe, milliseconds, points_in
+    from kernels.hashgrid.bench import Encoder, arrival_of, compare, describe, milliseconds, points_in
     from kernels.hashgrid.layout import HashGridLayout
     from kernels.machine import Machine
 
@@ -70,7 +70,7 @@ def run_bench(command: Bench) -> int:
     plain = encoder.reference()
     for direction, reference in zip(("forward", "backward"), plain, strict=True):
         rows: list[dict[str, Any]] = []
-        for timing in compare(encoder, direction):  # type: ignore[arg-type]
+        for timing in compare(encoder, direction, arrival_of(command.order)):  # type: ignore[arg-type]
             rows.append({
                 "schedule": describe(timing.schedule, direction, device == "cuda"), "chosen": timing.chosen, "expected": round(timing.expected, 2),
                 "ms": round(timing.milliseconds, 3), "gpoints_per_s": round(count / timing.milliseconds / 1e6, 4),

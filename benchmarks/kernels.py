@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.common import about_this_run
-from kernels.hashgrid.bench import ORDERS, Encoder, compare, describe, milliseconds, points_in
+from kernels.hashgrid.bench import ORDERS, Encoder, arrival_of, compare, describe, milliseconds, points_in
 from kernels.hashgrid.layout import HASHES, HashGridLayout
 from kernels.hashgrid.schedule import Schedule
 from kernels.machine import Machine
@@ -54,13 +54,13 @@ def measure(layout: HashGridLayout, order: str, count: int, device: str, referen
     cuda = device == "cuda"
     points, kind = points_in(order, count, device), torch.float16 if cuda else torch.float32  # type: ignore[arg-type]
     encoder = Encoder(layout, points, kind, kind)
-    auto = Schedule.auto(layout, Machine.here(device), encoder.table.element_size(), encoder.d_table.element_size())
+    auto = Schedule.auto(layout, Machine.here(device), encoder.table.element_size(), encoder.d_table.element_size(), arrival_of(order))  # type: ignore[arg-type]
     forward, backward = milliseconds(lambda: encoder.forward(auto), cuda), milliseconds(lambda: encoder.backward(auto), cuda)
     # what must be read and written at least: points, output, and the eight entries of every level
     entry = layout.features * encoder.table.element_size()
     must = count * (12 + layout.levels * entry * 9)
     row: dict[str, Any] = {
-        "hash": layout.hash, "log2_table_size": layout.log2_table_size, "points": count, "order": order, "forward_ms": forward, "backward_ms": backward,
+        "hash": layout.hash, "log2_table_size": layout.log2_table_size, "points": count, "order": order, "sorts": auto.order == "morton", "forward_ms": forward, "backward_ms": backward,
         "forward_gpoints_s": count / forward / 1e6, "backward_gpoints_s": count / backward / 1e6, "forward_tb_s": must / forward / 1e9,
         "backward_tb_s": count * (12 + layout.levels * entry * 17) / backward / 1e9,
     }  # fmt: skip
@@ -75,15 +75,15 @@ def measure(layout: HashGridLayout, order: str, count: int, device: str, referen
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
 
 
-def schedules(layout: HashGridLayout, count: int, device: str) -> None:
+def schedules(layout: HashGridLayout, order: str, count: int, device: str) -> None:
     """Print what every schedule costs."""
     kind = torch.float16 if device == "cuda" else torch.float32
-    encoder = Encoder(layout, points_in("rays", count, device), kind, kind)
+    encoder = Encoder(layout, points_in(order, count, device), kind, kind)  # type: ignore[arg-type]
     directions: tuple[Literal["forward", "backward"], ...] = ("forward", "backward")
     for direction in directions:
-        for timing in compare(encoder, direction):
+        for timing in compare(encoder, direction, arrival_of(order)):  # type: ignore[arg-type]
             print(json.dumps({
-                "log2_table_size": layout.log2_table_size, "points": count, "direction": direction, "schedule": describe(timing.schedule, direction, device == "cuda"),
+                "log2_table_size": layout.log2_table_size, "hash": layout.hash, "points": count, "order": order, "direction": direction, "schedule": describe(timing.schedule, direction, device == "cuda"),
                 "ms": round(timing.milliseconds, 4), "expected": round(timing.expected, 2), "chosen": timing.chosen,
             }), flush=True)  # fmt: skip
 
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--hashes", nargs="+", default=list(HASHES), choices=HASHES)
     parser.add_argument("--orders", nargs="+", default=list(ORDERS), choices=ORDERS)
     parser.add_argument("--reference", action="store_true", help="the PyTorch twin as well")
-    parser.add_argument("--schedules", action="store_true", help="every schedule of points along rays as well")
+    parser.add_argument("--schedules", action="store_true", help="every schedule as well")
     parser.add_argument("--cores", action="store_true", help="CPU: from one core to all")
     arguments = parser.parse_args()
     print(json.dumps({"copy_tb_s": round(copy_bandwidth(arguments.device) / 1e12, 4), **about_this_run()}), flush=True)
@@ -120,9 +120,9 @@ def main() -> None:
             for points, order in itertools.product(arguments.points, arguments.orders):
                 row = measure(layout, order, 1 << points, arguments.device, arguments.reference and hash == arguments.hashes[0])
                 print(json.dumps(row), flush=True)
-            for points in arguments.points:
                 if arguments.schedules and hash == arguments.hashes[0]:
-                    schedules(layout, 1 << points, arguments.device)
+                    schedules(layout, order, 1 << points, arguments.device)
+            for points in arguments.points:
                 if arguments.cores:
                     print(json.dumps({"hash": hash, "scaling": scaling(layout, 1 << points)}), flush=True)
 

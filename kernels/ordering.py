@@ -24,7 +24,8 @@ def morton_order(points: Float[Tensor, "n 3"], bits: int = 10) -> Int[Tensor, "n
     """
     if not 1 <= bits <= 10:
         raise ValueError(f"bits must be 1 to 10, not {bits}: three coordinates share 32 bits.")
-    return morton((points.clamp(0, 1) * (1 << bits)).long().clamp(max=(1 << bits) - 1)).argsort()
+    # int32 keys: half the passes of a radix sort
+    return morton((points.clamp(0, 1) * (1 << bits)).long().clamp(max=(1 << bits) - 1)).int().argsort()
 
 
 def ray_first(ray_indices: Int[Tensor, "n"], positions: Float[Tensor, "n"]) -> Int[Tensor, "n"]:

@@ -12,11 +12,17 @@ from torch import Tensor
 from kernels.hashgrid.encoding import level_arrays, threads
 from kernels.hashgrid.layout import HashGridLayout
 from kernels.hashgrid.reference import encode_reference
-from kernels.hashgrid.schedule import Schedule, candidates, cost
+from kernels.hashgrid.schedule import Arrival, Schedule, candidates, cost
 from kernels.machine import Machine
+from kernels.ordering import morton_order
 
 PointOrder = Literal["rays", "random", "morton"]
 ORDERS: tuple[PointOrder, ...] = ("rays", "random", "morton")
+
+
+def arrival_of(order: PointOrder) -> Arrival:
+    """What `Schedule.auto` is told of points in an order."""
+    return "random" if order == "random" else "rays"
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,6 @@ def points_in(order: PointOrder, count: int, device: str, per_ray: int = 128) ->
         return along.clamp(0, 1).reshape(-1, 3)[:count].contiguous().to(device)
     points = torch.rand(count, 3, generator=generator)
     if order == "morton":
-        from kernels.ordering import morton_order
-
         points = points[morton_order(points)]
     return points.contiguous().to(device)
 
@@ -57,12 +61,13 @@ class Encoder:
         self.grad = torch.randn(self.out.shape, device=device).to(table_type)
         self.d_table = torch.zeros(layout.entries, layout.features, device=device, dtype=gradient_type)
         self._by_axis = points.T.contiguous().cpu()
+        self._order = morton_order(points).int() if points.is_cuda else None
 
     def forward(self, schedule: Schedule) -> None:
         if self.points.is_cuda:
             from kernels.hashgrid import cuda
 
-            cuda.forward(self.points, self.table, self.layout, schedule, self.out)
+            cuda.forward(self.points, self.table, self.layout, schedule, self.out, order=cuda.order_of(self.points, schedule))
         else:
             from kernels.hashgrid import cpu
 
@@ -72,7 +77,8 @@ class Encoder:
         if self.points.is_cuda:
             from kernels.hashgrid import cuda
 
-            cuda.backward_table(self.points, self.grad, self.layout, schedule, self.d_table)
+            order = self._order if schedule.order == "morton" else None  # which forward has found
+            cuda.backward_table(self.points, self.grad, self.layout, schedule, self.d_table, order=order)
         else:
             from kernels.hashgrid import cpu
 
@@ -110,32 +116,33 @@ def milliseconds(job: Callable[[], object], cuda: bool, rounds: int = 7, repeats
     return statistics.median(times)
 
 
-def compare(encoder: Encoder, direction: Literal["forward", "backward"]) -> Iterator[Timing]:
-    """Every candidate schedule that differs in this direction, measured."""
+def compare(encoder: Encoder, direction: Literal["forward", "backward"], arrival: Arrival = "rays") -> Iterator[Timing]:
+    """Every candidate schedule that differs in this direction, measured; sorting counts as forward."""
     cuda, layout = encoder.points.is_cuda, encoder.layout
     machine = Machine.here("cuda" if cuda else "cpu")
     sizes = (encoder.table.element_size(), encoder.d_table.element_size())
-    auto, which = Schedule.auto(layout, machine, *sizes), 0 if direction == "forward" else 1
+    auto, which = Schedule.auto(layout, machine, *sizes, arrival), 0 if direction == "forward" else 1
 
     def decision(schedule: Schedule) -> tuple[object, ...]:
         if cuda:
-            return (schedule.forward_levels,) if which == 0 else (schedule.backward_walking, schedule.merges)
+            return (schedule.order, *((schedule.forward_levels,) if which == 0 else (schedule.backward_walking, schedule.merges)))
         return (schedule.tile,) if which == 0 else (schedule.pieces,)
 
-    options = list({decision(s): s for s in candidates(layout, machine)}.values())
-    cheapest = min(cost(s, layout, machine, *sizes)[which] for s in options)
+    options = list({decision(s): s for s in candidates(layout, machine, arrival)}.values())
+    cheapest = min(cost(s, layout, machine, *sizes, arrival)[which] for s in options)
     run = encoder.forward if which == 0 else encoder.backward
     for schedule in options:
         time = milliseconds(lambda schedule=schedule: run(schedule), cuda)  # type: ignore[misc]
-        yield Timing(schedule, decision(schedule) == decision(auto), cost(schedule, layout, machine, *sizes)[which] / cheapest, time)
+        yield Timing(schedule, decision(schedule) == decision(auto), cost(schedule, layout, machine, *sizes, arrival)[which] / cheapest, time)
 
 
 def describe(schedule: Schedule, direction: str, cuda: bool) -> str:
     """A schedule's decision in words."""
     if not cuda:
         return f"tiles of {schedule.tile} points" if direction == "forward" else f"levels in {schedule.pieces} pieces"
+    first = "points sorted, " if schedule.order == "morton" else ""
     if direction == "forward":
-        return f"{schedule.forward_levels} levels a thread"
+        return f"{first}{schedule.forward_levels} levels a thread"
     kinds = set(schedule.merges) or {"warp"}
     words = {"sort": "fine levels sorted by cell", "private": "coarse levels in shared memory", "warp": "writes merged in warps", "none": "no merging"}
-    return f"{schedule.backward_walking}, {next(text for kind, text in words.items() if kind in kinds)}"
+    return f"{first}{schedule.backward_walking}, {next(text for kind, text in words.items() if kind in kinds)}"

@@ -39,21 +39,31 @@ def _kernel(name: str, layout: HashGridLayout, schedule: Schedule, table: torch.
     })  # fmt: skip
 
 
-def forward(points: Tensor, table: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor, count: Tensor | None = None) -> None:
+def forward(
+    points: Tensor, table: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor, count: Tensor | None = None, order: Tensor | None = None
+) -> None:
     """Fill ``out [points, levels * features]``, of the table's type.
 
     Args:
         count: how many of the points there really are, an int32 on the device; the rest of ``out`` is left alone.
+        order: a permutation, int32, in which the points are taken (`order_of`); where they lie does not change.
     """
     if len(points) == 0:
         return
     run = _kernel("encode", layout, schedule, table.dtype, table.dtype)
     together = max(g for g in range(1, min(schedule.forward_levels, 64 // layout.features, layout.levels) + 1) if layout.levels % g == 0)
     blocks = -(-len(points) // schedule.block)
-    run((blocks, layout.levels // together), schedule.block, points, table, _levels(layout, points.device), out, len(points), count)
+    run((blocks, layout.levels // together), schedule.block, points, table, _levels(layout, points.device), out, len(points), count, order)
 
 
-def backward_table(points: Tensor, grad: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor, count: Tensor | None = None) -> None:
+def order_of(points: Tensor, schedule: Schedule) -> Tensor | None:
+    """The order that a schedule wants the points to be taken in; None as they come."""
+    return morton_order(points).int() if schedule.order == "morton" else None
+
+
+def backward_table(
+    points: Tensor, grad: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor, count: Tensor | None = None, order: Tensor | None = None
+) -> None:
     """Add the table's gradient to ``out [entries, features]``; ``grad`` is of the table's type, ``out`` of that or float32."""
     if len(points) == 0:
         return
@@ -71,13 +81,13 @@ def backward_table(points: Tensor, grad: Tensor, layout: HashGridLayout, schedul
         elif merge == "sort":
             run = _kernel("encode_backward", layout, schedule, grad.dtype, out.dtype, merge)
             for level in chosen:
-                order = _by_cell(points, int(layout.resolutions[level]), count)
+                cells = _by_cell(points, int(layout.resolutions[level]), count)
                 grid = (1, blocks) if schedule.backward_walking == "point-major" else (blocks, 1)
-                run(grid, schedule.block, points, grad, levels, out, len(points), level, count, order)
+                run(grid, schedule.block, points, grad, levels, out, len(points), level, count, cells)
         else:
             run = _kernel("encode_backward", layout, schedule, grad.dtype, out.dtype, merge)
             grid = (len(chosen), blocks) if schedule.backward_walking == "point-major" else (blocks, len(chosen))
-            run(grid, schedule.block, *arguments, None)
+            run(grid, schedule.block, *arguments, order)
 
 
 def _by_cell(points: Tensor, resolution: int, count: Tensor | None) -> Tensor:
@@ -88,11 +98,11 @@ def _by_cell(points: Tensor, resolution: int, count: Tensor | None) -> Tensor:
     return keys.sort()[1].int()
 
 
-def backward_points(points: Tensor, table: Tensor, grad: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor) -> None:
+def backward_points(points: Tensor, table: Tensor, grad: Tensor, layout: HashGridLayout, schedule: Schedule, out: Tensor, order: Tensor | None = None) -> None:
     """Fill ``out [points, 3]``; zero along an axis on which a point was clamped."""
     if len(points):
         run = _kernel("encode_backward_points", layout, schedule, table.dtype, table.dtype)
-        run((-(-len(points) // schedule.block),), schedule.block, points, table, grad, _levels(layout, points.device), out, len(points))
+        run((-(-len(points) // schedule.block),), schedule.block, points, table, grad, _levels(layout, points.device), out, len(points), order)
 
 
 def adam_touched(master: Tensor, copy: Tensor | None, grad: Tensor, moments: tuple[Tensor, Tensor], rates: Tensor) -> None:
@@ -115,29 +125,23 @@ class EncodeCuda(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, table: Tensor, layout: HashGridLayout, schedule: Schedule, grad_buffer: Tensor | None) -> Tensor:
         points, table = points.detach().float().contiguous(), table.detach().contiguous()
-        order = morton_order(points) if schedule.order == "morton" else None
-        if order is not None:
-            points = points[order]
+        order = order_of(points, schedule)
         out = torch.empty(len(points), layout.output_features, device=points.device, dtype=table.dtype)
-        forward(points, table, layout, schedule, out)
+        forward(points, table, layout, schedule, out, order=order)
         ctx.save_for_backward(points, table, order)
         ctx.layout, ctx.schedule, ctx.grad_buffer = layout, schedule, grad_buffer
-        return out if order is None else torch.empty_like(out).index_copy_(0, order, out)
+        return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         points, table, order = ctx.saved_tensors
         grad, grad_points, grad_table = grads[0].to(table.dtype).contiguous(), None, None
-        if order is not None:
-            grad = grad[order]
         if ctx.needs_input_grad[0]:
             grad_points = torch.empty_like(points)
-            backward_points(points, table, grad, ctx.layout, ctx.schedule, grad_points)
-            if order is not None:
-                grad_points = torch.empty_like(grad_points).index_copy_(0, order, grad_points)
+            backward_points(points, table, grad, ctx.layout, ctx.schedule, grad_points, order)
         if ctx.needs_input_grad[1]:
             target = torch.zeros_like(table) if ctx.grad_buffer is None else ctx.grad_buffer
-            backward_table(points, grad, ctx.layout, ctx.schedule, target)
+            backward_table(points, grad, ctx.layout, ctx.schedule, target, order=order)
             grad_table = target if ctx.grad_buffer is None else None
         return grad_points, grad_table, None, None, None

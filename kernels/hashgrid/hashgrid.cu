@@ -133,11 +133,13 @@ DEVICE void read_pair(const Entry* __restrict__ table, u32 row0, u32 row1, float
 }
 
 // A program's threads are points; blockIdx.y is a group of G levels, so that the groups follow one another.
+// order: which point each thread takes; null: as they come.
 KERNEL void __launch_bounds__(BLOCK) encode(
     const float* __restrict__ points, const Entry* __restrict__ table, const int4* __restrict__ levels, Entry* __restrict__ out, int n,
-    const int* __restrict__ count) {
-    const int i = blockIdx.x * BLOCK + threadIdx.x;
-    if (i >= n || (count && i >= *count)) return;
+    const int* __restrict__ count, const int* __restrict__ order) {
+    const int place = blockIdx.x * BLOCK + threadIdx.x;
+    if (place >= n || (count && place >= *count)) return;
+    const int i = order ? order[place] : place;
     float acc[G * F];
 #pragma unroll
     for (int g = 0; g < G; ++g) {
@@ -224,10 +226,10 @@ DEVICE void add(Gradient* __restrict__ table, u32 row, const float v[F]) {
 #endif
 }
 
-// Two corners; at one go where they share an aligned pair of entries that fits a vector.
+// Two corners; at one go where they share an aligned pair of eight-byte entries.
 DEVICE void add_pair(Gradient* __restrict__ table, u32 row0, u32 row1, const float a[F], const float b[F]) {
 #if PAIRS
-    if constexpr (F * sizeof(Gradient) == 4 || F * sizeof(Gradient) == 8) {
+    if constexpr (F * sizeof(Gradient) == 8) {
         if ((row0 ^ row1) == 1u) {
             const bool odd = row0 & 1u;
             float lo[F], hi[F];
@@ -235,11 +237,9 @@ DEVICE void add_pair(Gradient* __restrict__ table, u32 row0, u32 row1, const flo
             for (int f = 0; f < F; ++f) lo[f] = odd ? b[f] : a[f], hi[f] = odd ? a[f] : b[f];
             Gradient* at = table + (u64)(row0 & ~1u) * F;
 #if HALF_GRAD
-            if constexpr (F == 2) reduce_half4(at, pack(lo[0], lo[1]), pack(hi[0], hi[1]));
-            else reduce_half8(at, pack(lo[0], lo[1]), pack(lo[2], lo[3]), pack(hi[0], hi[1]), pack(hi[2], hi[3]));
+            reduce_half8(at, pack(lo[0], lo[1]), pack(lo[2], lo[3]), pack(hi[0], hi[1]), pack(hi[2], hi[3]));
 #else
-            if constexpr (F == 2) reduce_float4((float*)at, lo[0], lo[1], hi[0], hi[1]);
-            else reduce_float2((float*)at, lo[0], hi[0]);
+            reduce_float4((float*)at, lo[0], lo[1], hi[0], hi[1]);
 #endif
             return;
         }
@@ -247,6 +247,51 @@ DEVICE void add_pair(Gradient* __restrict__ table, u32 row0, u32 row1, const flo
 #endif
     add(table, row0, a);
     add(table, row1, b);
+}
+
+// The four corners of a cell's face; those that share an aligned quad of four-byte entries go at one go, as a vector of 16 bytes.
+DEVICE void add_face(Gradient* __restrict__ table, const u32 rows[4], const float v[4][F]) {
+#if PAIRS
+    if constexpr (F * sizeof(Gradient) == 4) {
+        u32 words[4], left = 15u;
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+#if HALF_GRAD
+            words[k] = pack(v[k][0], v[k][1]);
+#else
+            words[k] = __float_as_uint(v[k][0]);
+#endif
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+            if (!(left >> k & 1u)) continue;
+            u32 quad[4], used = 1u << (rows[k] & 3u);
+#pragma unroll
+            for (u32 s = 0; s < 4; ++s) quad[s] = (rows[k] & 3u) == s ? words[k] : 0u;
+#pragma unroll
+            for (int j = k + 1; j < 4; ++j) {
+                const u32 slot = rows[j] & 3u;
+                // two corners that collide in one entry go one after the other
+                if (!(left >> j & 1u) || (rows[j] ^ rows[k]) > 3u || (used >> slot & 1u)) continue;
+                used |= 1u << slot, left &= ~(1u << j);
+#pragma unroll
+                for (u32 s = 0; s < 4; ++s) quad[s] = slot == s ? words[j] : quad[s];
+            }
+            u32* at = (u32*)table + (rows[k] & ~3u);
+#if HALF_GRAD
+            if (used == 3u) reduce_half4(at, quad[0], quad[1]);
+            else if (used == 12u) reduce_half4(at + 2, quad[2], quad[3]);
+            else if (used & (used - 1)) reduce_half8(at, quad[0], quad[1], quad[2], quad[3]);
+            else reduce_half2((u32*)table + rows[k], words[k]);
+#else
+            if (used & (used - 1)) reduce_float4((float*)at, __uint_as_float(quad[0]), __uint_as_float(quad[1]), __uint_as_float(quad[2]), __uint_as_float(quad[3]));
+            else reduce_float((float*)table + rows[k], v[k][0]);
+#endif
+        }
+        return;
+    }
+#endif
+    add_pair(table, rows[0], rows[1], v[0], v[1]);
+    add_pair(table, rows[2], rows[3], v[2], v[3]);
 }
 
 // Whom the lane's sum belongs to: the number of lanes from this one on that lie in its cell, and whether it is the first.
@@ -311,19 +356,19 @@ KERNEL void __launch_bounds__(BLOCK) encode_backward(
     if (!live) return;
     u32 rows[8];
     rows_of(cell, level, rows);
-#pragma unroll
-    for (int k = 0; k < 8; k += 2) add_pair(dtable, rows[k], rows[k + 1], v[k], v[k + 1]);
+    add_face(dtable, rows, v);
+    add_face(dtable, rows + 4, v + 4);
 #else
     if (!live) return;
     u32 rows[8];
     rows_of(cell, level, rows);
+    float v[8][F];
 #pragma unroll
-    for (int k = 0; k < 8; k += 2) {
-        float a[F], b[F];
+    for (int k = 0; k < 8; ++k)
 #pragma unroll
-        for (int f = 0; f < F; ++f) a[f] = w[k] * g[f], b[f] = w[k + 1] * g[f];
-        add_pair(dtable, rows[k], rows[k + 1], a, b);
-    }
+        for (int f = 0; f < F; ++f) v[k][f] = w[k] * g[f];
+    add_face(dtable, rows, v);
+    add_face(dtable, rows + 4, v + 4);
 #endif
 }
 
@@ -377,9 +422,10 @@ KERNEL void __launch_bounds__(1024) encode_backward_private(
 // Gradient of the points; zero along an axis on which a point was clamped.
 KERNEL void __launch_bounds__(BLOCK) encode_backward_points(
     const float* __restrict__ points, const Entry* __restrict__ table, const Entry* __restrict__ grad, const int4* __restrict__ levels,
-    float* __restrict__ out, int n) {
-    const int i = blockIdx.x * BLOCK + threadIdx.x;
-    if (i >= n) return;
+    float* __restrict__ out, int n, const int* __restrict__ order) {
+    const int place = blockIdx.x * BLOCK + threadIdx.x;
+    if (place >= n) return;
+    const int i = order ? order[place] : place;
     float dx = 0, dy = 0, dz = 0;
     for (int l = 0; l < L; ++l) {
         const Level level = level_at(levels, l);
@@ -419,6 +465,9 @@ KERNEL void __launch_bounds__(256) adam_touched(
     const uint2 packed = ((uint2*)grad)[q];
     if (!((packed.x | packed.y) & 0x7fff7fffu)) return;
     g[0] = low(packed.x), g[1] = high(packed.x), g[2] = low(packed.y), g[3] = high(packed.y);
+    // a sum beyond half precision counts as its largest number; one whose parts were infinite on either side says nothing (NaN)
+#pragma unroll
+    for (int k = 0; k < 4; ++k) g[k] = g[k] == g[k] ? fminf(fmaxf(g[k], -65504.0f), 65504.0f) : 0.0f;
     ((uint2*)grad)[q] = make_uint2(0, 0);
 #else
     const float4 v = ((float4*)grad)[q];

@@ -31,6 +31,19 @@ def test_values_and_gradients_equal_the_twin(layout: HashGridLayout) -> None:
         torch.testing.assert_close(fast, plain, rtol=1e-4, atol=2e-4)
 
 
+def test_points_may_be_sorted_first() -> None:
+    torch.manual_seed(0)
+    layout = LAYOUTS[1]
+    points, table = torch.rand(300, 3).requires_grad_(), torch.randn(layout.entries, 2).requires_grad_()
+    direction = torch.randn(300, layout.output_features)
+    results = []
+    for schedule in (Schedule(), Schedule(order="morton")):
+        out = encode(points, table, layout, "cpu", schedule=schedule)
+        results.append((out.detach(), *torch.autograd.grad((out * direction).sum(), (points, table))))
+    for sorted_, given in zip(*results, strict=True):
+        torch.testing.assert_close(sorted_, given, rtol=1e-4, atol=1e-4)
+
+
 SCHEDULES = [
     Schedule(),
     Schedule(forward_levels=1, backward_walking="level-major", merges=("none",) * 6, pairs=False),
@@ -82,6 +95,27 @@ def test_cuda_adds_to_a_buffer_of_either_precision_and_refuses_odd_tables() -> N
     odd = HashGridLayout(4, 3, 12, 4, 64)
     with pytest.raises(ValueError, match="1, 2, 4 or 8 features"):
         encode(points, torch.randn(odd.entries, 3, device="cuda"), odd, "cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_cuda_adam_equals_the_twin_also_where_a_sum_left_half_precision(dtype: torch.dtype) -> None:
+    from kernels.hashgrid import cuda
+
+    torch.manual_seed(0)
+    master, grad = torch.randn(1000, 2, device="cuda"), torch.randn(1000, 2, device="cuda").to(dtype)
+    grad[::3] = 0
+    if dtype == torch.float16:
+        grad[1, 0], grad[2, 0], grad[4, 1] = float("inf"), float("-inf"), float("nan")
+    counted = torch.nan_to_num(grad.float(), 0.0, 65504.0, -65504.0)
+    plain, moments = master.cpu(), [(torch.zeros(1000, 2, device=d), torch.zeros(1000, 2, device=d)) for d in ("cuda", "cpu")]
+    adam_touched_reference(plain, counted.cpu(), moments[1], 1, 1e-2)
+    copy = master.half()
+    rates = torch.tensor([1e-2 * (1 - 0.99) ** 0.5 / (1 - 0.9), 0.9, 0.99, 1e-15], device="cuda")
+    cuda.adam_touched(master, copy, grad, moments[0], rates)
+    torch.testing.assert_close(master.cpu(), plain, rtol=1e-4, atol=1e-5)
+    assert torch.equal(copy, master.half())
+    assert not grad.any()
 
 
 def test_the_twins_gradient_is_the_true_one() -> None:

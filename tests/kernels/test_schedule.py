@@ -24,6 +24,17 @@ def test_a_table_that_fits_the_cache_is_walked_point_by_point_and_a_large_one_le
     assert Schedule.auto(HashGridLayout(16, 2, 22, 16, 2048, "morton"), GPU, 2, 2).forward_levels == 16, "its cells share lines of the cache"
 
 
+def test_random_points_are_walked_otherwise_but_not_sorted() -> None:
+    """On the machines that were measured, sorting costs more than it saves; what it would cost is among the candidates."""
+    auto = Schedule.auto(USUAL, GPU, 2, 2, "random")
+    assert auto.order == "given"
+    assert "private" in auto.merges, "a warp of random points shares no cells"
+    assert Schedule.auto(USUAL, GPU, 2, 2).merges == ()
+    assert {s.order for s in candidates(USUAL, GPU, "random")} == {"given", "morton"}
+    assert {s.order for s in candidates(USUAL, GPU)} == {"given"}
+    assert Schedule.auto(USUAL, LAPTOP, arrival="random").order == "given"
+
+
 def test_auto_is_the_cheapest_of_the_candidates() -> None:
     for machine in (GPU, LAPTOP):
         auto = Schedule.auto(USUAL, machine, 2, 2)
