@@ -60,9 +60,9 @@ class _Table:
 
     def __init__(self, trained: TrainedTable, samples: int, schedule: Schedule | None) -> None:
         self.layout, self.moments, self.every = trained.layout, trained.moments, trained.every
-        self.schedule = schedule or Schedule.auto(self.layout, Machine.here("cuda"), 2, 4)
+        self.schedule = schedule or Schedule.auto(self.layout, Machine.here("cuda"), 2, 2)
         self.master = trained.parameter.data
-        self.half, self.grad = self.master.half(), torch.zeros_like(self.master)
+        self.half, self.grad = self.master.half(), torch.zeros_like(self.master, dtype=torch.float16)
         self.encoded = self.master.new_zeros(samples, self.layout.output_features, dtype=torch.float16)
         self.d_encoded = torch.zeros_like(self.encoded)
 
