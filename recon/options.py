@@ -116,7 +116,10 @@ _PRESETS: dict[Quality, _Preset] = {
         640, 650, 17, 96, 32_768, 800, SurfaceOptions(resolution=160, depth_side=320, depth_sources=0, faces=25_000, texture=1024),
         samples_per_ray=16, depth_weight=0.1, network_learning_rate=1e-2, learning_rate=5e-2,
     ),
-    "standard": _Preset(960, 1500, 18, 128, 65_536, 960, SurfaceOptions(resolution=256, depth_side=480, depth_sources=6, faces=60_000, texture=2048)),
+    "standard": _Preset(
+        960, 1500, 18, 128, 65_536, 960, SurfaceOptions(resolution=256, depth_side=480, depth_sources=6, faces=60_000, texture=2048),
+        network_learning_rate=1e-2, learning_rate=5e-2,
+    ),
     "high": _Preset(1600, 20_000, 19, 128, 131_072, 960, SurfaceOptions(resolution=400, depth_side=800, depth_sources=8, faces=200_000, texture=4096)),
 }
 
