@@ -24,9 +24,16 @@ OPTIONS = HashGridOptions(
 
 
 OWN_COLOR = replace(OPTIONS, field=replace(OPTIONS.field, color_log2_table_size=12))
+NARROW = replace(OPTIONS, field=replace(OPTIONS.field, levels=8, features=2, width=32))
+ODD = replace(OPTIONS, field=replace(OPTIONS.field, levels=12, features=4, width=48, hash="block_morton"))
 
 
-@pytest.fixture(params=[(True, OPTIONS), (False, OPTIONS), (False, OWN_COLOR)], ids=["masks", "whole pictures", "a grid for colour"])
+CASES = {
+    "masks": (True, OPTIONS), "whole pictures": (False, OPTIONS), "a grid for colour": (False, OWN_COLOR), "32 neurons": (False, NARROW), "48 neurons": (True, ODD),
+}  # fmt: skip
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES)
 def trainer(request: pytest.FixtureRequest, tmp_path: Path) -> HashGridTrainer:
     masks, options = request.param
     write_sphere_scene(tmp_path / "sphere", masks=masks)
