@@ -139,10 +139,10 @@ def compare(encoder: Encoder, direction: Literal["forward", "backward"], arrival
 def describe(schedule: Schedule, direction: str, cuda: bool) -> str:
     """A schedule's decision in words."""
     if not cuda:
-        return f"tiles of {schedule.tile} points" if direction == "forward" else f"levels in {schedule.pieces} pieces"
+        return f"tiles of {schedule.tile} points" if direction == "forward" else "whole levels" if schedule.pieces == 1 else f"levels in {schedule.pieces} pieces"
     first = "points sorted, " if schedule.order == "morton" else ""
     if direction == "forward":
-        return f"{first}{schedule.forward_levels} levels a thread"
+        return f"{first}{schedule.forward_levels} level{'s' if schedule.forward_levels > 1 else ''} a thread"
     kinds = set(schedule.merges) or {"warp"}
     words = {"sort": "fine levels sorted by cell", "private": "coarse levels in shared memory", "warp": "writes merged in warps", "none": "no merging"}
     return f"{first}{schedule.backward_walking}, {next(text for kind, text in words.items() if kind in kinds)}"
