@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.common import about_this_run
-from kernels.hashgrid.bench import ORDERS, Encoder, arrival_of, compare, describe, milliseconds, points_in
+from kernels.hashgrid.bench import ORDERS, Encoder, PointOrder, arrival_of, compare, describe, milliseconds, points_in
 from kernels.hashgrid.layout import HASHES, HashGridLayout
 from kernels.hashgrid.schedule import Schedule
 from kernels.machine import Machine
@@ -49,19 +49,19 @@ def tcnn_times(layout: HashGridLayout, points: torch.Tensor) -> tuple[float, flo
     return forward, milliseconds(lambda: torch.autograd.grad(out, encoding.params, grad, retain_graph=True), True)
 
 
-def measure(layout: HashGridLayout, order: str, count: int, device: str, reference: bool) -> dict[str, Any]:
+def measure(layout: HashGridLayout, order: PointOrder, count: int, device: str, reference: bool) -> dict[str, Any]:
     """One row of figures."""
     cuda = device == "cuda"
-    points, kind = points_in(order, count, device), torch.float16 if cuda else torch.float32  # type: ignore[arg-type]
+    points, kind = points_in(order, count, device), torch.float16 if cuda else torch.float32
     encoder = Encoder(layout, points, kind, kind)
-    auto = Schedule.auto(layout, Machine.here(device), encoder.table.element_size(), encoder.d_table.element_size(), arrival_of(order))  # type: ignore[arg-type]
+    auto = Schedule.auto(layout, Machine.here(device), encoder.table.element_size(), encoder.d_table.element_size(), arrival_of(order))
     forward, backward = milliseconds(lambda: encoder.forward(auto), cuda), milliseconds(lambda: encoder.backward(auto), cuda)
     # what must be read and written at least: points, output, and the eight entries of every level
     entry = layout.features * encoder.table.element_size()
     must = count * (12 + layout.levels * entry * 9)
     row: dict[str, Any] = {
-        "hash": layout.hash, "log2_table_size": layout.log2_table_size, "points": count, "order": order, "sorts": auto.order == "morton", "forward_ms": forward, "backward_ms": backward,
-        "forward_gpoints_s": count / forward / 1e6, "backward_gpoints_s": count / backward / 1e6, "forward_tb_s": must / forward / 1e9,
+        "hash": layout.hash, "log2_table_size": layout.log2_table_size, "points": count, "order": order, "sorts": auto.order == "morton",
+        "forward_ms": forward, "backward_ms": backward, "forward_gpoints_s": count / forward / 1e6, "backward_gpoints_s": count / backward / 1e6, "forward_tb_s": must / forward / 1e9,
         "backward_tb_s": count * (12 + layout.levels * entry * 17) / backward / 1e9,
     }  # fmt: skip
     if cuda:
@@ -75,16 +75,16 @@ def measure(layout: HashGridLayout, order: str, count: int, device: str, referen
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
 
 
-def schedules(layout: HashGridLayout, order: str, count: int, device: str) -> None:
+def schedules(layout: HashGridLayout, order: PointOrder, count: int, device: str) -> None:
     """Print what every schedule costs."""
     kind = torch.float16 if device == "cuda" else torch.float32
-    encoder = Encoder(layout, points_in(order, count, device), kind, kind)  # type: ignore[arg-type]
+    encoder = Encoder(layout, points_in(order, count, device), kind, kind)
     directions: tuple[Literal["forward", "backward"], ...] = ("forward", "backward")
     for direction in directions:
-        for timing in compare(encoder, direction, arrival_of(order)):  # type: ignore[arg-type]
+        for timing in compare(encoder, direction, arrival_of(order)):
             print(json.dumps({
-                "log2_table_size": layout.log2_table_size, "hash": layout.hash, "points": count, "order": order, "direction": direction, "schedule": describe(timing.schedule, direction, device == "cuda"),
-                "ms": round(timing.milliseconds, 4), "expected": round(timing.expected, 2), "chosen": timing.chosen,
+                "log2_table_size": layout.log2_table_size, "hash": layout.hash, "points": count, "order": order, "direction": direction,
+                "schedule": describe(timing.schedule, direction, device == "cuda"), "ms": round(timing.milliseconds, 4), "expected": round(timing.expected, 2), "chosen": timing.chosen,
             }), flush=True)  # fmt: skip
 
 

@@ -204,7 +204,7 @@ def test_colours_that_ran_into_white_come_out_again(scene: Scene) -> None:
 
 
 def test_a_colour_is_drawn_out_of_saturation_and_not_pushed_further_in() -> None:
-    """Bounded both ways, raw colours ran away without end, and with them whole trainings."""
+    """Bounded both ways nothing stops raw colours, and whole trainings collapsed."""
     from kernels.compositing.cpu import LEAST_SLOPE, sigmoid_slope
     from recon.hashgrid.field import color_sigmoid
 
