@@ -54,14 +54,14 @@ def filled(rgb: Float[Tensor, "h w 3"], known: Float[Tensor, "h w"], met: Bool[T
     """
     if bool((known >= 1).all()) or not bool((known > 0).any()):
         return rgb
-    guess = _continued(rgb, known)
+    guess = continued(rgb, known)
     background = known * ~met
     if float(background.mean()) > BACKGROUND:
-        guess = torch.where(met[..., None], guess, _continued(rgb, background))
+        guess = torch.where(met[..., None], guess, continued(rgb, background))
     return known[..., None] * rgb + (1 - known[..., None]) * guess
 
 
-def _continued(rgb: Float[Tensor, "h w 3"], weight: Float[Tensor, "h w"]) -> Float[Tensor, "h w 3"]:
+def continued(rgb: Float[Tensor, "h w 3"], weight: Float[Tensor, "h w"]) -> Float[Tensor, "h w 3"]:
     """The pixels with weight, and what lies between and around them."""
     planes = torch.cat([rgb * weight[..., None], weight[..., None]], dim=-1).permute(2, 0, 1)[None]
     return _pulled_and_pushed(planes)[0].permute(1, 2, 0)

@@ -44,7 +44,7 @@ from recon.options import TUNE_SECONDS, Task
 from recon.pictures import render_picture
 from recon.surface.asset import Asset, load_asset
 from recon.surface.cleaning import clean
-from recon.surface.depth import consistent, elected, inside_box, render_depths
+from recon.surface.depth import consistent, elected, inside_box, render_depths, trusted
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
@@ -373,7 +373,7 @@ class _Run:
             agreed = consistent(every, least=least)
             yield Progress("mesh", 0.4, "fusing")
             voxel = voxel_size(agreed, field.bounds, options)
-            mesh = fuse(agreed, voxel)
+            mesh = fuse(every, voxel, trusted(every) if least else trusted(every, unconfirmed=1.0))
             yield Progress("mesh", 0.7, "cleaning")
             return clean(mesh, agreed, options)
 

@@ -61,15 +61,27 @@ def smoothed(mesh: Triangles, rounds: int = 3) -> Triangles:
     return _from_open3d(legacy)
 
 
-def decimated(mesh: Triangles, faces: int) -> Triangles:
-    """Quadric decimation (Garland & Heckbert 1997) to at most ``faces`` faces."""
+def decimated(mesh: Triangles, faces: int, keep_rims: bool = False) -> Triangles:
+    """Quadric decimation (Garland & Heckbert 1997) to at most ``faces`` faces.
+
+    Args:
+        keep_rims: leave open borders as they are, so that parts still fit together; the budget may then be missed.
+    """
     if len(mesh.faces) <= faces:
         return mesh
-    from fast_simplification import simplify
-
-    # It works in single precision, around the origin here; a seventh of the time that Open3D takes, and as close to the surface.
+    # They work in single precision, around the origin here; a seventh of the time that Open3D takes, and as close to the surface.
     origin = mesh.vertices.mean(0)
-    vertices, kept = simplify((mesh.vertices - origin).astype(np.float32), mesh.faces.astype(np.int32), target_count=faces)
+    if keep_rims:
+        from pyfqmr import Simplify
+
+        work = Simplify()
+        work.setMesh(mesh.vertices - origin, mesh.faces.astype(np.int32))
+        work.simplify_mesh(target_count=faces, preserve_border=True, verbose=False)
+        vertices, kept, _ = work.getMesh()
+    else:
+        from fast_simplification import simplify
+
+        vertices, kept = simplify((mesh.vertices - origin).astype(np.float32), mesh.faces.astype(np.int32), target_count=faces)
     return Triangles(vertices.astype(np.float64) + origin, kept.astype(np.int64))
 
 

@@ -16,12 +16,18 @@ from recon.depthmaps import DepthMaps
 from recon.fields import RadianceField, image_rays, ray_to_z
 from recon.frame import inside_hull
 
+UNCONFIRMED = 0.05
+"""Weight of a depth that no other view confirms or contradicts: enough to close what only one view shows."""
+BESIDE = 0.6
+"""Share of the weight of a pixel beside an outline."""
 
-def render_depths(field: RadianceField, scene: Scene, side: int, near: Float[ndarray, "n"]) -> Generator[Progress, None, DepthMaps]:
+
+def render_depths(field: RadianceField, scene: Scene, side: int, near: Float[ndarray, "n"], bounded: bool = True) -> Generator[Progress, None, DepthMaps]:
     """Median depth of every view, shrunk to ``side`` pixels, inside the silhouettes if there are any.
 
     Args:
         near: distance at which each view's rays start, scene units.
+        bounded: only of what lies in the field's bounds.
     """
     cameras = scene.posed()
     scale = np.minimum(1.0, side / cameras.sizes.max(1, keepdims=True))
@@ -39,7 +45,7 @@ def render_depths(field: RadianceField, scene: Scene, side: int, near: Float[nda
         depth = depth.reshape(height, width) * ray_to_z(cameras, i).numpy()
         pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
         world = cameras.unproject(i, pixels, depth.reshape(-1).astype(np.float64)).reshape(height, width, 3)
-        kept = (depth > 0) & ((world >= low) & (world <= high)).all(-1)
+        kept = (depth > 0) & (((world >= low) & (world <= high)).all(-1) | (not bounded))
         maps.append(np.where(kept, depth, 0).astype(np.float32))
     return DepthMaps(cameras, maps)
 
@@ -64,6 +70,25 @@ def consistent(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6, le
         out[rows[good], columns[good]] = depth[rows[good], columns[good]]
         filtered.append(_without_specks(out))
     return DepthMaps(cameras, filtered)
+
+
+def trusted(maps: DepthMaps, tolerance: float = 0.01, neighbours: int = 6, unconfirmed: float = UNCONFIRMED) -> list[Float[ndarray, "_ _"]]:
+    """Weights for fusion: 1 where another view confirms a depth, ``unconfirmed`` where none does, 0 where more views see through it.
+
+    Beside an outline a pixel that shows what is behind may show a mixture, and would wear the outline away; it counts less.
+    """
+    cameras = maps.cameras
+    nearest = _nearest_views(cameras, neighbours)
+    inverses = np.linalg.inv(cameras.intrinsics)
+    weights = []
+    for i, depth in enumerate(maps.depth):
+        rows, columns, world = lift(depth, inverses[i], cameras.camera_to_world[i])
+        agree, violate = votes(maps, nearest[i], world, tolerance)
+        weight = np.zeros_like(depth)
+        weight[rows, columns] = np.where(violate > agree, 0, np.where(agree > 0, 1, unconfirmed))
+        before = cv2.erode(np.where(depth > 0, depth, np.inf).astype(np.float32), np.ones((3, 3), np.uint8))
+        weights.append(np.where(depth - before > 3 * tolerance * depth, BESIDE * weight, weight).astype(np.float32))
+    return weights
 
 
 def elected(first: DepthMaps, second: DepthMaps, tolerance: float = 0.01, neighbours: int = 6) -> DepthMaps:

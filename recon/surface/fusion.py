@@ -1,13 +1,24 @@
-"""Truncated signed distance fusion of depth pictures (Curless & Levoy 1996), by Open3D's voxel block grid."""
+"""Truncated signed distance fusion of depth pictures (Curless & Levoy 1996), each pixel with the weight that it deserves."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from data.errors import InputError
+from kernels.tsdf import SIDE, integrate
 from recon.depthmaps import DepthMaps
+from recon.surface.blocks import joined, packed, regions, surface_in, unpacked, with_neighbours
 from recon.surface.options import SurfaceOptions
 from recon.surface.triangles import Triangles
+
+REACH = 6.0
+"""Voxels before and behind a surface that learn its distance."""
+LEAST = 0.15
+"""Weight that a voxel must have gathered: a pixel that one other view confirms, or a few that none contradicts."""
+REGION = 8192
+"""Blocks of one region: 256 MB."""
+MOST_FACES = 4_000_000
+"""Faces from which on regions are decimated as they come; some 150 bytes each while a mesh is cleaned."""
 
 
 def voxel_size(maps: DepthMaps, box: Float[ndarray, "2 3"], options: SurfaceOptions) -> float:
@@ -40,32 +51,58 @@ def seen_box(maps: DepthMaps, box: Float[ndarray, "2 3"]) -> tuple[Float[ndarray
     return np.maximum(low, box[0]), np.minimum(high, box[1])
 
 
-def fuse(maps: DepthMaps, voxel: float) -> Triangles:
-    """One mesh from all depth pictures, in world coordinates."""
-    import open3d as o3d
+def fuse(maps: DepthMaps, voxel: float, weights: list[Float[ndarray, "_ _"]] | None = None, most_blocks: int = REGION, most_faces: int = MOST_FACES) -> Triangles:
+    """One mesh from all depth pictures, in world coordinates.
 
-    core = o3d.core
-    # Open3D works in single precision: fuse around the origin, so that coordinates far from it keep their digits.
+    Large scenes are fused region by region, each with the blocks that touch it, so that memory follows the regions' size and not
+    the scene's; what they share is computed twice, alike.
+
+    Args:
+        weights: how far each pixel is trusted; 1 everywhere if not given. A surface is what gathers more than `LEAST`.
+        most_blocks: blocks of 16^3 voxels (32 KB each) that are held at a time, neighbours not counted.
+        most_faces: of all regions together, about: beyond that, regions are decimated as they come.
+    """
+    from recon.surface.cleaning import decimated
+
+    # Around the origin single precision suffices for coordinates far from it.
     origin = maps.cameras.centers.mean(0)
+    if weights is None:
+        weights = [(depth > 0).astype(np.float32) for depth in maps.depth]
+    reach = REACH * voxel
+    blocks = _touched(maps, weights, origin, voxel, reach)
+    projections = maps.cameras.projections.copy()
+    projections[:, :, 3] += projections[:, :, :3] @ origin
+    parts: list[Triangles] = []
+    done, faces = 0, 0
+    for chosen in regions(blocks, most_blocks):
+        rows = with_neighbours(blocks, chosen)
+        distance, weight = np.ones((len(rows), SIDE, SIDE, SIDE), np.float32), np.zeros((len(rows), SIDE, SIDE, SIDE), np.float32)
+        for depth, trust, projection in zip(maps.depth, weights, projections, strict=True):
+            integrate(blocks[rows], distance, weight, depth, trust, projection, voxel, reach)
+        part = surface_in(blocks[rows], distance, weight, voxel, LEAST, int(chosen.sum()))
+        done += int(chosen.sum())
+        faces += len(part.faces)
+        expected = faces / done * len(blocks)
+        if expected > most_faces:
+            part = decimated(part, max(int(len(part.faces) * most_faces / expected), 1), keep_rims=True)
+        parts.append(part)
+    mesh = joined(parts, voxel)
+    return Triangles(mesh.vertices + origin, mesh.faces)
 
-    def grid_of(blocks: int):  # type: ignore[no-untyped-def]  # Open3D has no types
-        return o3d.t.geometry.VoxelBlockGrid(("tsdf", "weight"), (core.float32, core.float32), ((1), (1)), voxel, 16, blocks)
 
-    touching, views = grid_of(1), []
-    for i, depth in enumerate(maps.depth):
-        if not (depth > 0).any():
-            continue
-        world_to_camera = maps.cameras.world_to_camera[i].copy()
-        world_to_camera[:3, 3] += world_to_camera[:3, :3] @ origin
-        k = maps.cameras.intrinsics[i].copy()
-        k[:2, 2] -= 0.5  # Open3D puts the first pixel's centre at (0, 0)
-        picture = o3d.t.geometry.Image(core.Tensor(np.ascontiguousarray(depth[..., None])))
-        seen = (picture, core.Tensor(k), core.Tensor(world_to_camera), 1.0, float(depth.max()) * 1.01, 6.0)
-        views.append((touching.compute_unique_block_coordinates(*seen), seen))
-    # Room for what is touched and no more: each block is 32 KB, and clearing them all is a large part of the work.
-    every = np.concatenate([np.zeros((0, 3), np.int32), *(blocks.numpy() for blocks, _ in views)])
-    grid = grid_of(len(np.unique(every, axis=0)) + 1)
-    for blocks, seen in views:
-        grid.integrate(blocks, *seen)
-    mesh = grid.extract_triangle_mesh(weight_threshold=0.5).to_legacy()
-    return Triangles(np.asarray(mesh.vertices, dtype=np.float64) + origin, np.asarray(mesh.triangles, dtype=np.int64))
+def _touched(
+    maps: DepthMaps, weights: list[Float[ndarray, "_ _"]], origin: Float[ndarray, "3"], voxel: float, reach: float
+) -> Int[ndarray, "b 3"]:
+    """Blocks that lie within ``reach`` of what some pixel shows, along its ray."""
+    side = SIDE * voxel
+    steps = np.linspace(-reach, reach, int(np.ceil(4 * reach / side)) + 1)
+    every: list[ndarray] = []
+    for i, (depth, trust) in enumerate(zip(maps.depth, weights, strict=True)):
+        rows, columns = np.nonzero((depth > 0) & (trust > 0))
+        pixels = np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))], axis=1)
+        rays = pixels @ (maps.cameras.camera_to_world[i, :3, :3] @ np.linalg.inv(maps.cameras.intrinsics[i])).T
+        z = depth[rows, columns].astype(np.float64)
+        for step in steps:
+            points = rays * (z + step)[:, None] + (maps.cameras.centers[i] - origin)
+            every.append(np.unique(packed(np.floor(points / side).astype(np.int64))))
+    return unpacked(np.unique(np.concatenate(every))) if every else np.zeros((0, 3), np.int64)

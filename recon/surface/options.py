@@ -1,6 +1,8 @@
 """What can be set about meshing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from kernels.realtime import Blend
 
 
 @dataclass(frozen=True)
@@ -22,3 +24,15 @@ class SurfaceOptions:
     """Holes whose rim is shorter than this share of the mesh's diagonal are closed."""
     min_component: float = 0.03
     """Pieces with less than this share of the largest piece's area are floaters."""
+
+
+@dataclass(frozen=True)
+class RealtimeOptions:
+    """What a mesh takes along to show its photos."""
+
+    photos: int = 32
+    """Most photos that are kept: those that show the surface best, from many sides."""
+    photo_side: int = 960
+    """Longest side of these photos, pixels."""
+    blend: Blend = field(default_factory=Blend)
+    """How they are weighed."""

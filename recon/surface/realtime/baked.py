@@ -1,0 +1,150 @@
+"""`Baked`: a textured mesh with some of the photos it was made from, and how far each is trusted at each vertex."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+
+from data.cameras import Cameras
+from data.scene import Scene
+from kernels.realtime import Blend, Surroundings, rasterize
+from recon.general.views import mean_distance, unlikeness
+from recon.surface.asset import Asset
+from recon.surface.options import RealtimeOptions
+from recon.surface.raycast import Raycaster
+from recon.surface.triangles import Triangles
+
+SAMPLES = 6000
+"""Vertices that choose the photos."""
+
+
+@dataclass(frozen=True)
+class Baked:
+    """All that real-time renderers need. Lengths are the world's, counted from ``origin``, so that single precision suffices."""
+
+    asset: Asset
+    origin: Float[ndarray, "3"]
+    names: tuple[str, ...]
+    """Files of the photos."""
+    cameras: Cameras
+    """Of the photos, at the size that they have here, in the world."""
+    around: Surroundings
+    how: Blend
+
+    def corners(self, cameras: Cameras, view: int) -> Float[ndarray, "v 3"]:
+        """The vertices as `kernels.realtime.rasterize` takes them."""
+        return _corners(self.around.vertices, self.origin, cameras, view)
+
+    def chosen(self, cameras: Cameras, view: int, without: Sequence[int] = ()) -> tuple[Int[ndarray, "k"], Float[ndarray, "k"]]:
+        """The photos that a picture is blended from, and how important each is.
+
+        A photo's importance fades to nothing before another takes its place, so that nothing jumps when the camera moves.
+
+        Args:
+            without: photos that must not be used.
+        """
+        unlike = unlikeness(self.cameras.centers, self.cameras.forwards, cameras.centers[view], cameras.forwards[view], mean_distance(self.cameras))
+        unlike[list(without)] = np.inf
+        order = np.argsort(unlike, kind="stable")
+        usable = int(np.isfinite(unlike).sum())
+        count = min(self.how.photos, usable)
+        least, last = unlike[order[0]], unlike[order[count]] if usable > count else 2 * unlike[order[count - 1]] + 1e-9
+        importance = (last - unlike[order[:count]]) / max(last - least, 1e-12)
+        return order[:count], importance.astype(np.float32)
+
+
+def bake_realtime(asset: Asset, scene: Scene, options: RealtimeOptions, behind: Sequence[Triangles] = ()) -> Baked:
+    """Choose photos that show the surface well from many sides, and see what each of them shows of it.
+
+    Args:
+        behind: backdrops; each is shown where the mesh and those before it show nothing.
+    """
+    cameras = scene.posed()
+    quality = _quality(asset, scene, np.linspace(0, len(asset.mesh.vertices) - 1, min(SAMPLES, len(asset.mesh.vertices))).astype(np.int64))
+    views = covering(quality, options.photos)
+    return assemble(asset, scene, views, options, behind)
+
+
+def covering(quality: Float[ndarray, "p n"], most: int) -> list[int]:
+    """Photos that together show many points well, the most useful first: a point gains less from each further photo.
+
+    Args:
+        quality: how well each photo shows each point.
+    """
+    chosen: list[int] = []
+    have = np.zeros(len(quality))
+    while len(chosen) < min(most, quality.shape[1]):
+        gain = (np.log1p(4 * (have[:, None] + quality)) - np.log1p(4 * have[:, None])).sum(0)
+        gain[chosen] = -np.inf
+        chosen.append(int(gain.argmax()))
+        have += quality[:, chosen[-1]]
+    return sorted(chosen)
+
+
+def assemble(asset: Asset, scene: Scene, views: Sequence[int], options: RealtimeOptions, behind: Sequence[Triangles] = ()) -> Baked:
+    """Photos of one size, the mesh's depth as each of them sees it, and how far each is trusted."""
+    cameras = scene.posed().select(list(views))
+    scale = min(1.0, options.photo_side / int(cameras.sizes.max()))
+    width, height = (max(int(round(s * scale)), 2) for s in cameras.sizes.max(0))
+    photos = np.stack([cv2.resize(scene.image(view), (width, height), interpolation=cv2.INTER_AREA) for view in views])
+    cameras = cameras.resized(np.tile(np.array([width, height]), (len(views), 1)))
+    parts = [asset.mesh, *(part for part in behind if len(part.faces))]
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    mesh = Triangles(np.concatenate([p.vertices for p in parts]), np.concatenate([p.faces + s for p, s in zip(parts, starts, strict=False)]))
+    layers = tuple(int(n) for n in np.cumsum([len(part.faces) for part in parts])[:-1])
+    uv = np.zeros((len(mesh.faces), 3, 2), np.float32)
+    uv[: len(asset.mesh.faces)] = asset.uv[asset.uv_faces]
+    origin = asset.mesh.vertices.mean(0)
+    vertices, faces = (mesh.vertices - origin).astype(np.float32), mesh.faces.astype(np.int32)
+    depths = np.stack([
+        rasterize(_corners(vertices, origin, cameras, k), faces, (width, height), layers).depth for k in range(len(views))
+    ])  # fmt: skip
+    projections = cameras.projections.copy()
+    projections[:, :, 3] += projections[:, :, :3] @ origin
+    around = Surroundings(
+        vertices, mesh.vertex_normals.astype(np.float32), faces, layers, uv, asset.texture, photos, depths, projections,
+        cameras.centers - origin, _trust(mesh.vertices, scene, views),
+    )  # fmt: skip
+    return Baked(asset, origin, tuple(scene.image_paths[v].name for v in views), cameras, around, options.blend)
+
+
+def _corners(vertices: Float[ndarray, "v 3"], origin: Float[ndarray, "3"], cameras: Cameras, view: int) -> Float[ndarray, "v 3"]:
+    projection = cameras.projections[view]
+    return vertices @ projection[:, :3].T + (projection[:, :3] @ origin + projection[:, 3])
+
+
+def _quality(asset: Asset, scene: Scene, rows: Int[ndarray, "p"]) -> Float[ndarray, "p n"]:
+    """How well photos show vertices: 1 where one looks straight at the surface from the median distance, 0 where it does not see it."""
+    points, normals = asset.mesh.vertices[rows], asset.mesh.vertex_normals[rows]
+    cameras = scene.posed()
+    caster, margin = Raycaster(asset.mesh), 2e-3 * float(np.linalg.norm(np.ptp(asset.mesh.vertices, axis=0)))
+    out = np.zeros((len(rows), len(cameras)))
+    for i, eye in enumerate(cameras.centers):
+        pixels, depth = cameras.project(i, points)
+        inside = (depth > 0) & (pixels > 0).all(1) & (pixels < cameras.sizes[i]).all(1)
+        toward = eye - points
+        distance = np.linalg.norm(toward, axis=1)
+        cosine = (normals * toward).sum(1) / np.maximum(distance, 1e-12)
+        seen = inside & (cosine > 0)
+        seen[seen] = caster.visible(points, eye, margin, np.flatnonzero(seen))
+        if seen.any():
+            out[seen, i] = cosine[seen] * np.minimum((np.median(distance[seen]) / distance[seen]) ** 2, 4)
+    return out
+
+
+def _trust(vertices: Float[ndarray, "v 3"], scene: Scene, views: Sequence[int]) -> UInt8[ndarray, "v m"]:
+    """Full trust where a photo's mask shows the object, fading towards the outline; photos without masks are trusted everywhere."""
+    cameras = scene.posed()
+    out = np.full((len(vertices), len(views)), 255, np.uint8)
+    for k, view in enumerate(views):
+        mask = scene.mask(view)
+        if mask is None:
+            continue
+        inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) / (0.005 * max(mask.shape))
+        pixels, depth = cameras.project(view, vertices)
+        column, row = (np.clip(pixels[:, d].astype(int), 0, mask.shape[1 - d] - 1) for d in (0, 1))
+        out[:, k] = np.where(depth > 0, np.clip(inside[row, column], 0, 1) * 255, 0)
+    return out
