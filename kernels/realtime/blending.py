@@ -6,7 +6,8 @@ For a pixel whose surface point p a few photos k see, at z-depth z_k, with angle
 
 where `importance` is of the whole photo for this picture, `trust` is stored at the vertices, `visible` compares z_k with the
 photo's own picture of the mesh's depth, `border` fades a photo out towards its edges, and `cosine` is between the normal and the
-photo's ray. The colour is the mean of the photos' colours and, with the small weight `floor`, of the texture's.
+photo's ray. The colour is the mean of the photos' colours and, with the small weight `floor`, of the vertices' own. A backdrop has
+none of its own; there a photo has at least the weight `floor`, with its border continued, so that the likeliest ones stand in.
 The programs of the OpenGL and WebGL renderers (`recon/surface/realtime/blending.glsl`) say the same.
 """
 
@@ -18,7 +19,7 @@ from numpy import ndarray
 
 from kernels.realtime.rasterizing import Raster
 
-TOLERANCE = 0.01
+TOLERANCE = 0.02
 """Relative difference of depth up to which a photo sees a point; at twice that it surely does not."""
 BORDER = 0.03
 """Share of a photo's longer side over which it fades out towards its edges."""
@@ -30,11 +31,11 @@ LEAST_COSINE = 0.05
 class Blend:
     """How photos are weighed."""
 
-    sharpness: float = 40.0
+    sharpness: float = 10.0
     """How fast a photo loses weight with the angle between its ray and the picture's."""
     floor: float = 2e-3
-    """Weight of the texture beside the photos."""
-    photos: int = 4
+    """Weight of the vertices' colours beside the photos."""
+    photos: int = 6
     """Photos that a picture is blended from."""
 
 
@@ -47,9 +48,8 @@ class Surroundings:
     faces: Int[ndarray, "f 3"]
     layers: tuple[int, ...]
     """Where the mesh's faces end, and those of each backdrop but the last: each is shown only where those before show nothing."""
-    colors: Float[ndarray, "f 3 2"]
-    """Texture coordinates of the faces' corners, origin at the lower left."""
-    texture: UInt8[ndarray, "s s 3"]
+    colors: UInt8[ndarray, "v 3"]
+    """Shown where no photo shows anything."""
     photos: UInt8[ndarray, "m h w 3"]
     depths: Float[ndarray, "m h w"]
     """The mesh as the photos' cameras see it; infinity where they see nothing."""
@@ -76,7 +76,7 @@ def blend(
 
     picture = np.empty((*raster.face.shape, 3), np.uint8)
     cpu.blend(
-        around.vertices, around.normals, around.faces, (*around.layers, len(around.faces))[0], around.colors, around.texture, around.photos, around.depths, around.projections,
+        around.vertices, around.normals, around.faces, (*around.layers, len(around.faces))[0], around.colors, around.photos, around.depths, around.projections,
         around.centers, around.trust, raster.face, np.ascontiguousarray(corners, np.float64), np.ascontiguousarray(eye, np.float64),
         np.ascontiguousarray(chosen, np.int64), np.ascontiguousarray(importance, np.float32), np.float32(how.sharpness),
         np.float32(how.floor), np.float32(TOLERANCE), np.float32(BORDER), np.float32(LEAST_COSINE), np.array(background, np.uint8), picture,
@@ -100,36 +100,38 @@ def blend_reference(
     point = (around.vertices[at] * w[..., None]).sum(1)
     normal = (around.normals[at] * w[..., None]).sum(1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    uv = (around.colors[number] * w[..., None]).sum(1)
-    side = around.texture.shape[0]
-    color = how.floor * _bilinear(around.texture, uv[:, 0] * side, (1 - uv[:, 1]) * side)
-    total = np.full(len(rows), how.floor)
-    weights, aparts, colors = [], [], []
     ray = point - eye
     ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-12)
     height, width = around.photos.shape[1:3]
-    for k, weight in zip(chosen, importance, strict=True):
+    lining = number >= (*around.layers, len(around.faces))[0]
+    weights, aparts, shown = [], [], []
+    nearest = np.full(len(rows), 2.0)
+    for k, important in zip(chosen, importance, strict=True):
         local = point @ around.projections[k, :, :3].T + around.projections[k, :, 3]
         z = local[:, 2]
         x, y = (local[:, :2] / np.where(z > 0, z, 1)[:, None]).T
-        inside = (z > 0) & (x > 0) & (x < width) & (y > 0) & (y < height)
-        edge = np.minimum(np.minimum(x, width - x), np.minimum(y, height - y)) / (BORDER * max(height, width))
-        i, j = np.clip(y.astype(int), 0, height - 1), np.clip(x.astype(int), 0, width - 1)
-        behind = z / around.depths[k, i, j] - 1
+        inside = (x > 0) & (x < width) & (y > 0) & (y < height)
+        x, y = np.clip(x, 0, width - 0.5), np.clip(y, 0, height - 0.5)
+        behind = z / around.depths[k, y.astype(int), x.astype(int)] - 1
         visible = np.clip((2 * TOLERANCE - behind) / TOLERANCE, 0, 1)
+        edge = np.clip(np.minimum(np.minimum(x, width - x), np.minimum(y, height - y)) / (BORDER * max(height, width)), 0, 1)
+        trusted = (around.trust[at, k] * w).sum(1) / 255
+        weight = np.where(inside, trusted * visible * edge, 0)
+        weight = np.where(z > 0, np.where(lining, np.maximum(weight, how.floor), weight), 0)
         toward = around.centers[k] - point
         toward /= np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-12)
         cosine = np.clip((normal * toward).sum(1), LEAST_COSINE, 1)
-        apart = 1 + (toward * ray).sum(1)
-        trusted = (around.trust[at, k] * w).sum(1) / 255
-        value = weight * trusted * visible * np.clip(edge, 0, 1) * cosine**2
-        weights.append(np.where(inside, value, 0))
-        aparts.append(np.where(weights[-1] > 0, apart, 2))
-        colors.append(_bilinear(around.photos[k], x, y))
-    for value, apart, shown in zip(weights, aparts, colors, strict=True):
-        value = value * np.exp(how.sharpness * (np.min(aparts, axis=0) - apart))
-        color += value[:, None] * shown
-        total += value
+        weights.append(important * weight * cosine**2)
+        aparts.append(1 + (toward * ray).sum(1))
+        shown.append(_bilinear(around.photos[k], x, y))
+        nearest = np.where(weight > np.where(lining, how.floor, 0), np.minimum(nearest, aparts[-1]), nearest)
+    nearest = np.where(nearest == 2, 0, nearest)
+    total = np.where(lining, 1e-9, how.floor)
+    color = total[:, None] * (around.colors[at] * w[..., None]).sum(1)
+    for weight, apart, seen in zip(weights, aparts, shown, strict=True):
+        weight = weight * np.exp(how.sharpness * (nearest - apart))
+        color += weight[:, None] * seen
+        total = total + weight
     picture = np.tile(np.array(background, np.uint8), (*raster.face.shape, 1))
     picture[rows, columns] = np.clip(np.floor(color / total[:, None] + 0.5), 0, 255)
     return picture

@@ -7,57 +7,64 @@ import numpy as np
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 _FAST = {**_OPTIONS, "fastmath": True}
-_BAND = 16
+_BAND = 50
 """Rows of the picture that one core fills at a time: none of its pixels is another's."""
+
+
+@nb.njit(inline="always", **_OPTIONS)
+def _planes(corners, faces, f):
+    """Of a triangle: `b x c`, `c x a`, `a x b` and its determinant."""
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    ax, ay, az = corners[a, 0], corners[a, 1], corners[a, 2]
+    bx, by, bz = corners[b, 0], corners[b, 1], corners[b, 2]
+    cx, cy, cz = corners[c, 0], corners[c, 1], corners[c, 2]
+    ux, uy, uz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+    vx, vy, vz = cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax
+    wx, wy, wz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    return ux, uy, uz, vx, vy, vz, wx, wy, wz, ax * ux + ay * uy + az * uz
 
 
 @nb.njit(parallel=True, **_OPTIONS)
 def rasterize(corners, faces, start, end, face, depth):
     height, width = face.shape
-    spans = np.empty((end - start, 4), np.int32)
+    pixels = np.empty((len(corners), 2), np.float32)
+    for v in nb.prange(len(corners)):
+        if corners[v, 2] > 0:
+            pixels[v, 0], pixels[v, 1] = corners[v, 0] / corners[v, 2], corners[v, 1] / corners[v, 2]
+    spans = np.empty((end - start, 4), np.int16)
     for n in nb.prange(end - start):
         f = start + n
-        left, right, top, bottom = np.inf, -np.inf, np.inf, -np.inf
+        left, right, top, bottom = np.float32(1e9), np.float32(-1e9), np.float32(1e9), np.float32(-1e9)
         behind = 0
         for k in range(3):
-            z = corners[faces[f, k], 2]
-            if z <= 0:
+            v = faces[f, k]
+            if corners[v, 2] <= 0:
                 behind += 1
             else:
-                x, y = corners[faces[f, k], 0] / z, corners[faces[f, k], 1] / z
-                left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-        if behind == 3:
-            left, right, top, bottom = 1.0, 0.0, 1.0, 0.0
-        elif behind > 0:  # it may reach anywhere
-            left, right, top, bottom = 0.0, float(width), 0.0, float(height)
-        spans[n, 0] = int(max(math.ceil(min(left - 0.5, float(width))), 0.0))
-        spans[n, 1] = int(min(math.floor(max(right - 0.5, -1.0)), float(width - 1)))
-        spans[n, 2] = int(max(math.ceil(min(top - 0.5, float(height))), 0.0))
-        spans[n, 3] = int(min(math.floor(max(bottom - 0.5, -1.0)), float(height - 1)))
+                left, right = min(left, pixels[v, 0]), max(right, pixels[v, 0])
+                top, bottom = min(top, pixels[v, 1]), max(bottom, pixels[v, 1])
+        if 0 < behind < 3:  # it may reach anywhere
+            left, right, top, bottom = np.float32(0), np.float32(width), np.float32(0), np.float32(height)
+        # A thousandth of a pixel for what single precision may have lost.
+        first, last = max(int(math.ceil(max(left - 0.501, -1.0))), 0), min(int(math.floor(min(right - 0.499, float(width)))), width - 1)
+        high, low = max(int(math.ceil(max(top - 0.501, -1.0))), 0), min(int(math.floor(min(bottom - 0.499, float(height)))), height - 1)
+        empty = behind == 3 or first > last or high > low
+        spans[n, 0], spans[n, 1], spans[n, 2], spans[n, 3] = first, last, 1 if empty else high, 0 if empty else low
     for band in nb.prange((height + _BAND - 1) // _BAND):
-        first, last = band * _BAND, min((band + 1) * _BAND, height) - 1
+        above, below = band * _BAND, min((band + 1) * _BAND, height) - 1
         for n in range(end - start):
-            f = start + n
-            low, high = max(spans[n, 2], first), min(spans[n, 3], last)
-            if low > high or spans[n, 0] > spans[n, 1]:
+            if spans[n, 2] > below or spans[n, 3] < above or spans[n, 2] > spans[n, 3]:
                 continue
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            ax, ay, az = corners[a, 0], corners[a, 1], corners[a, 2]
-            bx, by, bz = corners[b, 0], corners[b, 1], corners[b, 2]
-            cx, cy, cz = corners[c, 0], corners[c, 1], corners[c, 2]
-            ux, uy, uz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
-            twice = ax * ux + ay * uy + az * uz
+            f = start + n
+            ux, uy, uz, vx, vy, vz, wx, wy, wz, twice = _planes(corners, faces, f)
             if twice >= 0:  # seen from behind, or from its edge: rows run downwards
                 continue
             inverse = 1 / twice
-            vx, vy, vz = (cy * az - cz * ay) * inverse, (cz * ax - cx * az) * inverse, (cx * ay - cy * ax) * inverse
-            wx, wy, wz = (ay * bz - az * by) * inverse, (az * bx - ax * bz) * inverse, (ax * by - ay * bx) * inverse
-            ux, uy, uz = ux * inverse, uy * inverse, uz * inverse
-            for row in range(low, high + 1):
+            for row in range(max(spans[n, 2], above), min(spans[n, 3], below) + 1):
                 y = row + 0.5
                 for column in range(spans[n, 0], spans[n, 1] + 1):
                     x = column + 0.5
-                    wa, wb, wc = ux * x + uy * y + uz, vx * x + vy * y + vz, wx * x + wy * y + wz
+                    wa, wb, wc = (ux * x + uy * y + uz) * inverse, (vx * x + vy * y + vz) * inverse, (wx * x + wy * y + wz) * inverse
                     total = wa + wb + wc
                     if wa >= 0 and wb >= 0 and wc >= 0 and total > 0:
                         z = np.float32(1 / total)
@@ -84,12 +91,11 @@ def _bilinear(picture, x, y, out):
 
 @nb.njit(parallel=True, **_FAST)
 def blend(
-    vertices, normals, faces, mesh, uvs, texture, photos, depths, projections, centers, trust, face, corners, eye, chosen, importance,
+    vertices, normals, faces, mesh, colors, photos, depths, projections, centers, trust, face, corners, eye, chosen, importance,
     sharpness, floor, tolerance, border, least, background, picture,
 ):  # fmt: skip
     height, width = face.shape
     tall, wide = photos.shape[1], photos.shape[2]
-    side = np.float32(texture.shape[0])
     half, one, zero = np.float32(0.5), np.float32(1), np.float32(0)
     fade = one / (border * np.float32(max(tall, wide)))
     m = projections.astype(np.float32)
@@ -124,9 +130,6 @@ def blend(
             n = one / max(math.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-12))
             rx, ry, rz = px - e[0], py - e[1], pz - e[2]
             r = one / max(math.sqrt(rx * rx + ry * ry + rz * rz), np.float32(1e-12))
-            u = wa * uvs[f, 0, 0] + wb * uvs[f, 1, 0] + wc * uvs[f, 2, 0]
-            v = wa * uvs[f, 0, 1] + wb * uvs[f, 1, 1] + wc * uvs[f, 2, 1]
-            _bilinear(texture, u * side, (one - v) * side, sample)
             lining = f >= mesh
             nearest = np.float32(2)
             for q in range(len(chosen)):
@@ -157,12 +160,12 @@ def blend(
                 cosine = min(max((nx * tx + ny * ty + nz * tz) * n * t, least), one)
                 weights[q] = importance[q] * weight * cosine * cosine
                 at[q, 0], at[q, 1], at[q, 2] = sx, sy, one + (tx * rx + ty * ry + tz * rz) * t * r
-                if weight > floor:
+                if weight > floor or not lining:
                     nearest = min(nearest, at[q, 2])
             nearest = zero if nearest == np.float32(2) else nearest
             total = np.float32(1e-9) if lining else floor
             for c in range(3):
-                color[c] = total * sample[c]
+                color[c] = total * (wa * np.float32(colors[a, c]) + wb * np.float32(colors[b, c]) + wc * np.float32(colors[c_, c]))
             for q in range(len(chosen)):
                 if weights[q] > 0:
                     weight = weights[q] * math.exp(sharpness * (nearest - at[q, 2]))

@@ -22,7 +22,7 @@ from recon.surface.depth import inside_box, trusted
 from recon.surface.fusion import fuse, seen_box
 from recon.surface.triangles import Triangles
 
-CELL = 0.012
+CELL = 0.02
 """Angle between neighbouring vertices of a shell, radians."""
 
 
@@ -40,7 +40,7 @@ def backdrops(mesh: Triangles, scene: Scene, maps: DepthMaps) -> list[Triangles]
     return [far, shell(both, scene.posed(), points)]
 
 
-def distance_fused(maps: DepthMaps, resolution: int = 160, faces: int = 40_000) -> Triangles:
+def distance_fused(maps: DepthMaps, resolution: int = 200, faces: int = 15_000) -> Triangles:
     """Everything that the photos show, coarse: the voxels' number along the longest side is given, not their size."""
     low, high = seen_box(maps, np.array([[-np.inf] * 3, [np.inf] * 3]))
     voxel = float((high - low).max()) / resolution
@@ -59,7 +59,7 @@ def points_of(maps: DepthMaps, most: int = 3000) -> Float[ndarray, "p 3"]:
     return np.concatenate(points)
 
 
-def hull(scene: Scene, resolution: int = 160, faces: int = 20_000) -> Triangles:
+def hull(scene: Scene, resolution: int = 160, faces: int = 6_000) -> Triangles:
     """The visual hull's surface: all that no silhouette excludes."""
     cameras, masks = scene.posed(), [scene.mask(i) for i in range(len(scene))]
     low, high = hull_box(scene)
@@ -111,7 +111,7 @@ def shell(mesh: Triangles, cameras: Cameras, points: Float[ndarray, "p 3"]) -> T
     known = torch.from_numpy((count > 0).astype(np.float32))
     mean = torch.from_numpy((total / np.maximum(count, 1)).astype(np.float32))
     inverse = continued(mean[..., None].expand(-1, -1, 3).contiguous(), known)[..., 0].numpy()
-    inverse = cv2.GaussianBlur(inverse, (0, 0), 2.0)
+    inverse = cv2.GaussianBlur(inverse, (0, 0), 1.2)
     yaw, pitch = np.meshgrid((np.arange(width) + 0.5) * CELL - np.pi, np.pi / 2 - (np.arange(height) + 0.5) * CELL)
     directions = np.stack([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)], axis=-1) @ axes.T
     vertices = (center + directions / np.maximum(inverse, 1e-9)[..., None]).reshape(-1, 3)

@@ -1,7 +1,7 @@
 """Floaters out, small holes closed, faces few."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from data.errors import InputError
@@ -10,6 +10,11 @@ from recon.surface.depth import eroded, votes
 from recon.surface.options import SurfaceOptions
 from recon.surface.repair import holes_closed, sound
 from recon.surface.triangles import Triangles
+
+CERTAIN = 2
+"""Views that confirm a vertex, at least, for a small piece around it to be a thing and no floater."""
+SPECK = 0.003
+"""Share of the smallest allowed area that a confirmed piece must have."""
 
 
 def clean(mesh: Triangles, maps: DepthMaps, options: SurfaceOptions) -> Triangles:
@@ -24,8 +29,9 @@ def clean(mesh: Triangles, maps: DepthMaps, options: SurfaceOptions) -> Triangle
     agree, _ = votes(maps, views, mesh.vertices, tolerance=0.015)
     _, violate = votes(eroded(maps), views, mesh.vertices, tolerance=0.015)
     floating = violate > np.maximum(agree, 1)
-    mesh = mesh.kept(~floating[mesh.faces].any(1))
-    mesh = without_small_pieces(mesh, options.min_component)
+    kept = ~floating[mesh.faces].any(1)
+    mesh, agree, violate = mesh.kept(kept), *(v[mesh.used(kept)] for v in (agree, violate))
+    mesh = without_small_pieces(mesh, options.min_component, (agree >= CERTAIN) & (2 * violate <= agree))
     if len(mesh.faces) == 0:
         raise InputError("Only floating fragments were reconstructed. Take photos that overlap more, or use a higher --quality.")
     rim = options.hole * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
@@ -36,13 +42,21 @@ def clean(mesh: Triangles, maps: DepthMaps, options: SurfaceOptions) -> Triangle
     return whole if len(whole.faces) <= options.faces else few
 
 
-def without_small_pieces(mesh: Triangles, share: float) -> Triangles:
-    """Drop connected pieces whose area is less than ``share`` of the largest one's."""
+def without_small_pieces(mesh: Triangles, share: float, certain: Bool[ndarray, "v"] | None = None) -> Triangles:
+    """Drop connected pieces whose area is less than ``share`` of the largest one's.
+
+    Args:
+        certain: vertices that many views confirm; pieces made mostly of them may be `SPECK` of the share.
+    """
     if len(mesh.faces) == 0:
         return mesh
     labels = face_components(mesh)
     areas = np.bincount(labels, weights=mesh.face_areas)
-    return mesh.kept(areas[labels] >= share * areas.max())
+    least = np.full(len(areas), share)
+    if certain is not None:
+        sure = np.bincount(labels, weights=mesh.face_areas * certain[mesh.faces].all(1))
+        least[sure > 0.5 * areas] *= SPECK
+    return mesh.kept((areas >= least * areas.max())[labels])
 
 
 def face_components(mesh: Triangles) -> Int[ndarray, "f"]:

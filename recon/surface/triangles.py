@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 
@@ -16,10 +16,14 @@ class Triangles:
 
     def kept(self, faces: ndarray) -> "Triangles":
         """The mesh of some faces (indices or a mask), without unused vertices."""
-        chosen = self.faces[faces]
-        used = np.zeros(len(self.vertices), bool)
-        used[chosen] = True
+        chosen, used = self.faces[faces], self.used(faces)
         return Triangles(self.vertices[used], (np.cumsum(used) - 1)[chosen])
+
+    def used(self, faces: ndarray) -> Bool[ndarray, "v"]:
+        """Which vertices some faces (indices or a mask) have."""
+        used = np.zeros(len(self.vertices), bool)
+        used[self.faces[faces]] = True
+        return used
 
     @property
     def face_areas(self) -> Float[ndarray, "f"]:

@@ -52,8 +52,14 @@ class Baked:
         usable = int(np.isfinite(unlike).sum())
         count = min(self.how.photos, usable)
         least, last = unlike[order[0]], unlike[order[count]] if usable > count else 2 * unlike[order[count - 1]] + 1e-9
-        importance = (last - unlike[order[:count]]) / max(last - least, 1e-12)
+        importance = np.sqrt((last - unlike[order[:count]]) / max(last - least, 1e-12))
         return order[:count], importance.astype(np.float32)
+
+    def vertex_layers(self) -> Int[ndarray, "v"]:
+        """The layer that each vertex belongs to."""
+        layer = np.zeros(len(self.around.vertices), np.int64)
+        layer[self.around.faces] = np.searchsorted(self.around.layers, np.arange(len(self.around.faces)), side="right")[:, None]
+        return layer
 
 
 def bake_realtime(asset: Asset, scene: Scene, options: RealtimeOptions, behind: Sequence[Triangles] = ()) -> Baked:
@@ -95,8 +101,8 @@ def assemble(asset: Asset, scene: Scene, views: Sequence[int], options: Realtime
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
     mesh = Triangles(np.concatenate([p.vertices for p in parts]), np.concatenate([p.faces + s for p, s in zip(parts, starts, strict=False)]))
     layers = tuple(int(n) for n in np.cumsum([len(part.faces) for part in parts])[:-1])
-    uv = np.zeros((len(mesh.faces), 3, 2), np.float32)
-    uv[: len(asset.mesh.faces)] = asset.uv[asset.uv_faces]
+    colors = np.full((len(mesh.vertices), 3), 127, np.uint8)
+    colors[: len(asset.mesh.vertices)] = asset.vertex_colors()
     origin = asset.mesh.vertices.mean(0)
     vertices, faces = (mesh.vertices - origin).astype(np.float32), mesh.faces.astype(np.int32)
     depths = np.stack([
@@ -105,7 +111,7 @@ def assemble(asset: Asset, scene: Scene, views: Sequence[int], options: Realtime
     projections = cameras.projections.copy()
     projections[:, :, 3] += projections[:, :, :3] @ origin
     around = Surroundings(
-        vertices, mesh.vertex_normals.astype(np.float32), faces, layers, uv, asset.texture, photos, depths, projections,
+        vertices, mesh.vertex_normals.astype(np.float32), faces, layers, colors, photos, depths, projections,
         cameras.centers - origin, _trust(mesh.vertices, scene, views),
     )  # fmt: skip
     return Baked(asset, origin, tuple(scene.image_paths[v].name for v in views), cameras, around, options.blend)

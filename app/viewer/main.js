@@ -1,0 +1,316 @@
+// The viewer: a mesh that shows its photos, blended in the fragment shader. `make viewer` bundles this with three.js into bundle.js.
+import {
+  BackSide, BufferAttribute, BufferGeometry, Color, DataArrayTexture, DoubleSide, FloatType, FrontSide, GLSL3, LinearFilter,
+  LineBasicMaterial, LineSegments, Matrix4, Mesh, MeshBasicMaterial, NearestFilter, PerspectiveCamera, RawShaderMaterial, RedFormat,
+  Scene, Vector2, Vector3, WebGLArrayRenderTarget, WebGLRenderer,
+} from "three";
+import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
+
+const MOST = 8;
+const $ = (id) => document.getElementById(id);
+
+async function bytes(id) {
+  const text = $(id).textContent.trim();
+  return new Uint8Array(await (await fetch("data:application/octet-stream;base64," + text)).arrayBuffer());
+}
+
+async function pixels(jpeg, width, height) {
+  const bitmap = await createImageBitmap(new Blob([jpeg]), { colorSpaceConversion: "none" });
+  const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0, width, height);
+  return context.getImageData(0, 0, width, height).data;
+}
+
+// Rows of a world-to-pixel matrix as clip coordinates whose first row of pixels is the picture's first.
+function clipOf(projection, width, height, near, far) {
+  const p = new Matrix4().set(...projection, 0, 0, 0, 1);
+  const toClip = new Matrix4().set(
+    2 / width, 0, -1, 0, 0, 2 / height, -1, 0, 0, 0, (far + near) / (far - near), (-2 * far * near) / (far - near), 0, 0, 1, 0);
+  return toClip.multiply(p);
+}
+
+async function start() {
+  const meta = JSON.parse($("meta").textContent), data = await bytes("data");
+  let offset = 0;
+  const take = (kind, count) => { const part = new kind(data.buffer, offset, count); offset += Math.ceil(part.byteLength / 4) * 4; return part; };
+  const n = meta.vertices, m = meta.photos.length, [width, height] = meta.photo_size;
+  const position = take(Float32Array, 3 * n), normal = take(Int8Array, 3 * n), tint = take(Uint8Array, 3 * n), layer = take(Uint8Array, n);
+  const faces = take(Uint32Array, 3 * meta.faces), trust = take(Uint8Array, n * m);
+  const renderer = new WebGLRenderer({ canvas: $("view"), antialias: false, preserveDrawingBuffer: true, powerPreference: "high-performance" });
+  if (!renderer.getContext().getExtension("EXT_color_buffer_float")) throw new Error("This browser's WebGL cannot draw to float textures.");
+  renderer.sortObjects = false;
+
+  const geometry = new BufferGeometry();
+  geometry.setAttribute("position", new BufferAttribute(position, 3));
+  geometry.setAttribute("normal", new BufferAttribute(normal, 3, true));
+  geometry.setAttribute("tint", new BufferAttribute(tint, 3, true));
+  geometry.setAttribute("layer", new BufferAttribute(layer, 1));
+  for (const name of ["trust0", "trust1"]) geometry.setAttribute(name, new BufferAttribute(new Uint8Array(4 * n), 4, true));
+  geometry.setIndex(new BufferAttribute(faces, 1));
+
+  const layers = new Uint8Array(width * height * 4 * m);
+  for (let k = 0; k < m; k++) {
+    const size = meta.photo_bytes[k];
+    layers.set(await pixels(take(Uint8Array, size), width, height), k * width * height * 4);
+    $("wait").textContent = `photo ${k + 1} of ${m}`;
+  }
+  const photos = new DataArrayTexture(layers, width, height, m);
+  photos.minFilter = photos.magFilter = LinearFilter;
+  photos.needsUpdate = true;
+  const depths = new WebGLArrayRenderTarget(width, height, m, { type: FloatType, format: RedFormat, minFilter: NearestFilter, magFilter: NearestFilter });
+
+  // What each photo's camera sees of the mesh: its depth.
+  const depthOnly = new RawShaderMaterial({
+    glslVersion: GLSL3, side: BackSide, uniforms: { picture: { value: new Matrix4() }, layers: { value: meta.layers } },
+    vertexShader: "precision highp float;\n#define PHOTOS 1\n" + $("vertex").textContent,
+    fragmentShader: "precision highp float; in vec3 point; uniform mat4 picture; out vec4 color; void main() { color = vec4((picture * vec4(point, 1.0)).w); }",
+  });
+  const mesh = new Mesh(geometry, depthOnly), scene = new Scene();
+  mesh.frustumCulled = false;
+  scene.add(mesh);
+  const camera = new PerspectiveCamera(45, 1, meta.size * 1e-3, meta.size * 100);
+  renderer.setClearColor(0x000000, 1);
+  for (let k = 0; k < m; k++) {
+    depthOnly.uniforms.picture.value = clipOf(meta.projections[k], width, height, meta.size * 1e-3, meta.size * 100);
+    depthOnly.uniformsNeedUpdate = true;
+    renderer.setRenderTarget(depths, k);
+    renderer.clear();
+    renderer.render(scene, camera);
+  }
+  renderer.setRenderTarget(null);
+
+  const uniforms = {
+    picture: { value: new Matrix4() }, layers: { value: meta.layers }, photos: { value: photos }, depths: { value: depths.texture },
+    eye: { value: new Vector3() }, centers: { value: [...Array(MOST)].map(() => new Vector3()) }, projections: { value: [...Array(MOST)].map(() => new Matrix4()) },
+    layerOf: { value: new Float32Array(MOST) }, importance: { value: new Float32Array(MOST) }, photoSize: { value: new Vector2(width, height) },
+    sharpness: { value: meta.how.sharpness }, least: { value: meta.how.floor }, tolerance: { value: meta.tolerance }, border: { value: meta.border },
+    leastCosine: { value: meta.least_cosine },
+  };
+  const blended = (count) => new RawShaderMaterial({
+    glslVersion: GLSL3, side: FrontSide, uniforms, vertexShader: `precision highp float;\n#define PHOTOS ${count}\n` + $("vertex").textContent,
+    fragmentShader: `precision highp float; precision highp sampler2DArray;\n#define PHOTOS ${count}\n` + $("fragment").textContent,
+  });
+  let count = Math.min(meta.how.photos, m, MOST);
+  mesh.material = blended(count);
+  const wire = new Mesh(geometry, new MeshBasicMaterial({ color: 0x2277ff, wireframe: true, transparent: true, opacity: 0.35, side: DoubleSide }));
+  wire.frustumCulled = false;
+  wire.visible = false;
+  geometry.setDrawRange(0, Infinity);
+  const frames = new Scene();
+  frames.add(cameraLines(meta));
+  frames.visible = false;
+
+  // Which photos a picture is blended from; `Baked.chosen` says the same.
+  const eye = new Vector3(), forward = new Vector3();
+  let shown = "";
+  function choose() {
+    camera.getWorldPosition(eye);
+    camera.getWorldDirection(forward);
+    const unlike = meta.centers.map((c, k) => {
+      const f = meta.forwards[k];
+      return Math.hypot(c[0] - eye.x, c[1] - eye.y, c[2] - eye.z) / meta.spread + 1.5 * Math.hypot(f[0] - forward.x, f[1] - forward.y, f[2] - forward.z);
+    });
+    const order = [...unlike.keys()].sort((a, b) => unlike[a] - unlike[b] || a - b), used = order.slice(0, count);
+    const least = unlike[order[0]], last = m > count ? unlike[order[count]] : 2 * unlike[order[count - 1]] + 1e-9;
+    used.forEach((k, i) => {
+      uniforms.importance.value[i] = Math.sqrt((last - unlike[k]) / Math.max(last - least, 1e-12));
+      uniforms.layerOf.value[i] = k;
+      uniforms.centers.value[i].set(...meta.centers[k]);
+      uniforms.projections.value[i].set(...meta.projections[k], 0, 0, 0, 1);
+    });
+    for (let i = used.length; i < MOST; i++) uniforms.importance.value[i] = 0;
+    const key = used.join();
+    if (key !== shown) {
+      shown = key;
+      [0, 1].forEach((half) => {
+        const attribute = geometry.getAttribute("trust" + half), out = attribute.array;
+        used.slice(4 * half, 4 * half + 4).forEach((k, i) => { for (let v = 0, from = k * n; v < n; v++) out[4 * v + i] = trust[from + v]; });
+        attribute.needsUpdate = true;
+      });
+    }
+    uniforms.eye.value.copy(eye);
+  }
+
+  const controls = new OrbitControls(camera, renderer.domElement);
+  controls.enableDamping = true;
+  camera.up.set(...meta.up);
+  let pinned = null; // a photo's own lens, until the camera is moved
+  function jump(k) {
+    const c = new Vector3(...meta.centers[k]), f = new Vector3(...meta.forwards[k]), u = new Vector3(...meta.ups[k]);
+    const distance = Math.max(f.dot(new Vector3(...meta.focus).sub(c)), meta.size * 0.05);
+    camera.position.copy(c);
+    camera.up.copy(u);
+    controls.target.copy(c).addScaledVector(f, distance);
+    camera.fov = meta.fov[k];
+    controls.update();
+    pinned = k;
+    document.querySelectorAll("#strip button").forEach((b, i) => b.classList.toggle("on", i === k));
+    draw();
+  }
+  controls.addEventListener("start", () => { pinned = null; camera.up.set(...meta.up); });
+
+  function resize() {
+    const w = $("view").clientWidth, h = $("view").clientHeight;
+    renderer.setPixelRatio(1);
+    renderer.setSize(w, h, false);
+    camera.aspect = w / h;
+    draw();
+  }
+  const background = new Color();
+  function draw() {
+    background.set(getComputedStyle(document.body).getPropertyValue("--back").trim());
+    renderer.setClearColor(background, 1);
+    camera.near = meta.size * 1e-3;
+    camera.far = meta.size * 100;
+    camera.updateProjectionMatrix();
+    camera.updateMatrixWorld();
+    if (pinned !== null) lensOf(camera, meta, pinned, width, height);
+    choose();
+    uniforms.picture.value.multiplyMatrices(camera.projectionMatrix, camera.matrixWorldInverse);
+    renderer.autoClear = true;
+    renderer.render(scene, camera);
+    renderer.autoClear = false;
+    if (wire.visible) { renderer.clearDepth(); frames.add(wire); }
+    if (frames.visible || wire.visible) renderer.render(frames, camera);
+  }
+
+  // A slow machine blends fewer photos.
+  let before = 0, slow = 0;
+  function loop(now) {
+    if (controls.update() || turning) {
+      const gap = now - before;
+      slow = gap > 50 && gap < 1000 ? slow + 1 : Math.max(slow - 1, 0);
+      if (slow > 12 && count > 3) { count--; slow = 0; shown = ""; mesh.material.dispose(); mesh.material = blended(count); }
+      if (turning) turn(now);
+      draw();
+    }
+    before = now;
+    requestAnimationFrame(loop);
+  }
+
+  // A turntable, filmed if the browser can.
+  let turning = null;
+  function turn(now) {
+    const t = Math.min((now - turning.start) / turning.length, 1);
+    const arm = turning.arm.clone().applyAxisAngle(new Vector3(...meta.up), 2 * Math.PI * t);
+    camera.position.copy(controls.target).add(arm);
+    camera.lookAt(controls.target);
+    if (t >= 1) { turning.done(); turning = null; }
+  }
+  function turntable(length = 8000) {
+    return new Promise((resolve) => {
+      pinned = null;
+      camera.up.set(...meta.up);
+      turning = { start: performance.now(), length, arm: camera.position.clone().sub(controls.target), done: resolve };
+    });
+  }
+  async function film() {
+    if (turning) return;
+    const kind = ["video/mp4", "video/webm"].find((k) => window.MediaRecorder?.isTypeSupported(k));
+    if (!kind) { await turntable(); return; }
+    const recorder = new MediaRecorder(renderer.domElement.captureStream(30), { mimeType: kind, videoBitsPerSecond: 8e6 }), parts = [];
+    recorder.ondataavailable = (e) => parts.push(e.data);
+    recorder.start();
+    $("film").classList.add("on");
+    await turntable();
+    recorder.onstop = () => {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob(parts, { type: kind }));
+      link.download = "turntable." + kind.split("/")[1];
+      link.click();
+      $("film").classList.remove("on");
+    };
+    recorder.stop();
+  }
+
+  const toggle = (id, change) => { $(id).onclick = () => { $(id).classList.toggle("on", change()); draw(); }; };
+  toggle("wire", () => (wire.visible = !wire.visible));
+  toggle("cameras", () => (frames.visible = !frames.visible));
+  $("film").onclick = film;
+  $("home").onclick = () => home();
+  meta.photos.forEach((name, k) => {
+    const button = document.createElement("button"), image = document.createElement("canvas");
+    image.width = 96; image.height = Math.round((96 * height) / width);
+    const context = image.getContext("2d"), full = new OffscreenCanvas(width, height);
+    full.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(layers.slice(k * width * height * 4, (k + 1) * width * height * 4)), width, height), 0, 0);
+    context.drawImage(full, 0, 0, image.width, image.height);
+    button.title = `Stand where ${name} was taken`;
+    button.append(image);
+    button.onclick = () => jump(k);
+    $("strip").append(button);
+  });
+  addEventListener("keydown", (e) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
+    if (step) { e.preventDefault(); jump(((pinned ?? 0) + step + m) % m); }
+    if (e.key === "w") $("wire").click();
+    if (e.key === "h") home();
+  });
+  function home() { jump(meta.home); pinned = null; camera.up.set(...meta.up); draw(); }
+  addEventListener("resize", resize);
+  resize();
+  home();
+  requestAnimationFrame(loop);
+  $("wait").remove();
+
+  // For programs that drive the page: a picture of a photo's camera, and how long one takes.
+  window.lumigraph = {
+    meta, renderer, jump, home, draw, turntable, wire: () => $("wire").click(),
+    photos: () => count,
+    setPhotos: (value) => { count = value; shown = ""; mesh.material.dispose(); mesh.material = blended(count); },
+    async picture(w, h, projection, center, direction) {
+      renderer.setSize(w, h, false);
+      const clip = clipOf(projection, w, h, meta.size * 1e-3, meta.size * 100);
+      camera.position.set(...center); camera.lookAt(center[0] + direction[0], center[1] + direction[1], center[2] + direction[2]); camera.updateMatrixWorld();
+      choose();
+      uniforms.picture.value.copy(clip);
+      mesh.material.side = BackSide; // rows of a picture run downwards
+      renderer.setClearColor(0xffffff, 1);
+      renderer.autoClear = true;
+      renderer.render(scene, camera);
+      const gl = renderer.getContext(), out = new Uint8Array(w * h * 4);
+      gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, out);
+      mesh.material.side = FrontSide;
+      let text = "";
+      for (let i = 0; i < out.length; i += 8192) text += String.fromCharCode(...out.subarray(i, i + 8192));
+      return btoa(text);
+    },
+    measure(w, h, rounds) {
+      renderer.setSize(w, h, false);
+      camera.aspect = w / h;
+      const gl = renderer.getContext(), pixel = new Uint8Array(4), arm = camera.position.clone().sub(controls.target), axis = new Vector3(...meta.up);
+      const once = (i) => {
+        camera.position.copy(controls.target).add(arm.clone().applyAxisAngle(axis, 0.02 * i));
+        camera.lookAt(controls.target);
+        draw();
+        gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
+      };
+      once(0);
+      const begun = performance.now();
+      for (let i = 0; i < rounds; i++) once(i);
+      return (performance.now() - begun) / rounds / 1000;
+    },
+  };
+}
+
+// A photo's own principal point and focal lengths, fitted into the canvas.
+function lensOf(camera, meta, k, width, height) {
+  const { fx, fy, cx, cy } = meta.lenses[k], near = camera.near, far = camera.far;
+  const scale = camera.aspect > width / height ? 2 / height : 2 / (width * (1 / camera.aspect));
+  const x = scale / camera.aspect, y = scale;
+  camera.projectionMatrix.set(
+    fx * x, 0, -(cx - width / 2) * x, 0, 0, fy * y, (cy - height / 2) * y, 0, 0, 0, -(far + near) / (far - near), (-2 * far * near) / (far - near), 0, 0, -1, 0);
+  camera.projectionMatrixInverse.copy(camera.projectionMatrix).invert();
+}
+
+function cameraLines(meta) {
+  const points = [], length = 0.04 * meta.size;
+  meta.centers.forEach((c, k) => {
+    const f = new Vector3(...meta.forwards[k]), u = new Vector3(...meta.ups[k]), r = new Vector3().crossVectors(f, u), o = new Vector3(...c);
+    const t = Math.tan((meta.fov[k] * Math.PI) / 360) * length, s = t * (meta.photo_size[0] / meta.photo_size[1]);
+    const corners = [[-s, t], [s, t], [s, -t], [-s, -t]].map(([a, b]) => o.clone().addScaledVector(f, length).addScaledVector(r, a).addScaledVector(u, b));
+    corners.forEach((corner, i) => points.push(o, corner, corner, corners[(i + 1) % 4]));
+  });
+  return new LineSegments(new BufferGeometry().setFromPoints(points), new LineBasicMaterial({ color: 0xee3333 }));
+}
+
+start().catch((error) => { $("wait").textContent = `The scene cannot be shown: ${error.message}`; $("wait").classList.add("wrong"); });
