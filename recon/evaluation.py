@@ -1,7 +1,7 @@
 """Held-out views: rendered, compared with their photos."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,19 +44,30 @@ def evaluate_views(
     for i in range(len(scene)):
         yield Progress("evaluate", i / len(scene), f"held-out view {i + 1} of {len(scene)}")
         image = render_picture(field, scene.posed(), i, near).rgb.numpy()
-        truth = scene.image(i).astype(np.float32) / 255
-        mask = scene.mask(i)
-        subject = counted = None
-        if mask is not None and background is not None:
-            truth = np.where(mask[..., None], truth, np.array(background, np.float32))
-            subject = psnr(image, truth, mask) if mask.any() else None
-        elif mask is not None:
-            counted = mask
+        scored = score(image, scene, i, background)
         picture = f"previews/held_out_{i:02d}.png"
-        save_image(folder / picture, _bytes(np.concatenate([truth, image], axis=1)))
-        size = (image.shape[1], image.shape[0])
-        views.append(HeldOutView(scene.names[i], psnr(image, truth, counted), ssim(image, truth), subject, size, picture))
+        save_image(folder / picture, _bytes(np.concatenate([compared(scene, i, background), image], axis=1)))
+        views.append(replace(scored, picture=picture))
     return views
+
+
+def score(
+    image: Float[ndarray, "h w 3"], scene: Scene, view: int, background: tuple[float, float, float] | None
+) -> HeldOutView:
+    """A picture against the photo of a view; see `evaluate_views`."""
+    truth, mask = compared(scene, view, background), scene.mask(view)
+    subject = counted = None
+    if mask is not None and background is not None:
+        subject = psnr(image, truth, mask) if mask.any() else None
+    elif mask is not None:
+        counted = mask
+    return HeldOutView(scene.names[view], psnr(image, truth, counted), ssim(image, truth), subject, (image.shape[1], image.shape[0]))
+
+
+def compared(scene: Scene, view: int, background: tuple[float, float, float] | None) -> Float[ndarray, "h w 3"]:
+    """A photo as pictures are compared with it."""
+    truth, mask = scene.image(view).astype(np.float32) / 255, scene.mask(view)
+    return truth if mask is None or background is None else np.where(mask[..., None], truth, np.array(background, np.float32))
 
 
 def _bytes(image: Float[ndarray, "h w 3"]) -> UInt8[ndarray, "h w 3"]:

@@ -31,10 +31,10 @@ from data.scene import Dropped, Scene
 from data.writers import write_transforms
 from recon import previews
 from recon.depthmaps import DepthMaps
-from recon.evaluation import HeldOutView, evaluate_views
+from recon.evaluation import HeldOutView, evaluate_views, score
 from recon.fields import RadianceField
 from recon.frame import choose_frame, subject_box
-from recon.general.depths import general_depths
+from recon.general.depths import general_depths, volume_depths
 from recon.general.engine import ConditionOptions, GeneralField, GeneralModel
 from recon.general.photos import condition_scene, save_general_field
 from recon.general.tuning import TuneOptions, Tuner, load_tuning, save_tuning
@@ -43,9 +43,14 @@ from recon.hashgrid.training import HashGridTrainer
 from recon.options import TUNE_SECONDS, Task
 from recon.pictures import render_picture
 from recon.surface.asset import Asset, load_asset
+from recon.surface.backdrop import backdrops
 from recon.surface.cleaning import clean
-from recon.surface.depth import consistent, elected, inside_box, render_depths, trusted
+from recon.surface.depth import consistent, elected, inside_box, masked, render_depths, trusted
 from recon.surface.fusion import fuse, voxel_size
+from recon.surface.options import RealtimeOptions
+from recon.surface.realtime.baked import Baked, bake_realtime
+from recon.surface.realtime.choosing import open_renderer
+from recon.surface.realtime.stored import load_baked, save_baked
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
 from recon.surface.triangles import Triangles
@@ -57,11 +62,11 @@ FEW_PHOTOS = 5
 """With silhouettes and at most so many photos, depths need not be confirmed by other views (measured on four neighbouring ones)."""
 
 _SHARES = {
-    "hashgrid": {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "previews": 1, "turntable": 4},
-    "general": {"read": 1, "poses": 12, "prepare": 3, "look": 25, "tune": 60, "evaluate": 30, "depth": 30, "mesh": 6, "texture": 10, "previews": 1, "turntable": 5},
+    "hashgrid": {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "realtime": 3, "previews": 1, "turntable": 4},
+    "general": {"read": 1, "poses": 12, "prepare": 3, "look": 25, "tune": 60, "evaluate": 30, "depth": 30, "mesh": 6, "texture": 10, "realtime": 4, "previews": 1, "turntable": 5},
 }  # fmt: skip
 """Each engine's stages and their typical shares of the whole time, for the time left."""
-_OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.json", "points.ply", "images", "masks", "field",
+_OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.json", "points.ply", "images", "masks", "field", "realtime",
         "previews", "turntable.mp4", "report.json", "report.html", "run.toml", ".work")  # fmt: skip
 
 
@@ -108,12 +113,13 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     scores: list[HeldOutView] = []
     if held_out is not None:
         scores = yield from run.stage("evaluate", evaluate_views(field, held_out, field.near, field.empty_background, task.out))
-    asset = yield from run.meshed(train, field, maps)
+    asset, baked = yield from run.meshed(train, field, maps)
+    shown = run.shown(baked, held_out, field.empty_background)
     yield Progress("previews", 0.0, "pictures of the mesh")
     sides = yield from run.stage("previews", previews.four_sides(asset, train.posed(), task.out))
     if task.options.turntable:
         yield from run.stage("turntable", previews.turntable(asset, train.posed(), task.out / "turntable.mp4"))
-    report = run.report(scene, working, given, poses, findings, scores, asset, sides)
+    report = run.report(scene, working, given, poses, findings, scores, shown, asset, sides)
     write_json(task.out / "report.json", report)
     run.finish()
     yield Progress("turntable", 1.0, "done")
@@ -353,19 +359,23 @@ class _Run:
         save_image(self.task.out / "previews" / "training.png", (picture * 255).round().astype(np.uint8))
         return "previews/training.png"
 
-    def meshed(self, scene: Scene, field: RadianceField, stereo: DepthMaps | None) -> Generator[Progress, None, Asset]:
-        """The textured mesh, written as GLB."""
+    def meshed(self, scene: Scene, field: RadianceField, stereo: DepthMaps | None) -> Generator[Progress, None, tuple[Asset, Baked | None]]:
+        """The textured mesh, written as GLB, and with the photos that it shows in real time."""
         path = self.task.out / "mesh.glb"
         if self.done("texture") and path.exists():
-            return load_asset(path)
+            asset = load_asset(path)
+            return asset, load_baked(self.task.out, asset) if self.options.surface.realtime else None
         options = self.options.surface
         least = 1
         if isinstance(field, GeneralField):
             maps = yield from self.stage("depth", general_depths(field, scene, options))
+            wide = masked((yield from volume_depths(field)), scene)
             if scene.mask_meaning == "object" and len(scene) <= FEW_PHOTOS:
                 least = 0  # the silhouettes have judged already
         else:
-            maps = yield from self.stage("depth", render_depths(field, scene, round(0.6 * options.depth_side), np.full(len(scene), field.near)))
+            near, side = np.full(len(scene), field.near), round(0.6 * options.depth_side)
+            wide = yield from self.stage("depth", render_depths(field, scene, side, near, bounded=False))
+            maps = inside_box(wide, field.bounds)
 
         def surface() -> Generator[Progress, None, Triangles]:
             yield Progress("mesh", 0.0, "comparing depths")
@@ -389,15 +399,44 @@ class _Run:
         with Unwrapper() as unwrapper:
             mesh = yield from self.stage("mesh", surface())
             asset = yield from self.timed_stage("texture", textured(mesh, unwrapper))
+        baked = None
+        if options.realtime:
+            baked = yield from self.timed_stage("realtime", self.baked(asset, scene, wide))
         self.state["done"].append("texture")
         self._store()
-        return asset
+        return asset, baked
+
+    def baked(self, asset: Asset, scene: Scene, wide: DepthMaps) -> Generator[Progress, None, Baked]:
+        """The mesh with the photos that it shows, and with what stands behind its holes.
+
+        Args:
+            wide: depths of everything that the photos show.
+        """
+        yield Progress("realtime", 0.0, "what stands behind the mesh")
+        # As a reader finds it in the file: vertices doubled at seams are one, in an order of their own.
+        asset = load_asset(self.task.out / "mesh.glb")
+        behind = backdrops(asset.mesh, scene, wide)
+        yield Progress("realtime", 0.4, "choosing photos")
+        baked = bake_realtime(asset, scene, RealtimeOptions(), behind)
+        save_baked(baked, self.task.out)
+        return baked
+
+    def shown(self, baked: Baked | None, held_out: Scene | None, background: tuple[float, float, float] | None) -> list[HeldOutView]:
+        """Scores of the real-time pictures of held-out views."""
+        if baked is None or held_out is None:
+            return []
+        renderer = open_renderer(baked, self.options.device)
+        behind = tuple(round(255 * c) for c in background or (1.0, 1.0, 1.0))
+        pictures = (renderer.render(held_out.posed(), i, behind) for i in range(len(held_out)))  # type: ignore[arg-type]
+        scores = [score(picture.astype(np.float32) / 255, held_out, i, background) for i, picture in enumerate(pictures)]
+        renderer.close()
+        return scores
 
     # --- the report --------------------------------------------------------------------------------------------------
 
     def report(
         self, scene: Scene, working: Scene, given: int, poses: dict[str, Any], findings: list[Finding],
-        scores: list[HeldOutView], asset: Asset, sides: list[str],
+        scores: list[HeldOutView], shown: list[HeldOutView], asset: Asset, sides: list[str],
     ) -> dict[str, Any]:  # fmt: skip
         """What was done, how well and in what time; see the design for the keys."""
         from data import __version__
@@ -408,6 +447,12 @@ class _Run:
             quality |= {"psnr": float(np.mean([s.psnr for s in scores])), "ssim": float(np.mean([s.ssim for s in scores]))}
             subject = [s.psnr_subject for s in scores if s.psnr_subject is not None]
             quality["psnr_subject"] = float(np.mean(subject)) if subject else None
+        if shown:
+            subject = [s.psnr_subject for s in shown if s.psnr_subject is not None]
+            quality["realtime"] = {
+                "psnr": float(np.mean([s.psnr for s in shown])), "ssim": float(np.mean([s.ssim for s in shown])),
+                "psnr_subject": float(np.mean(subject)) if subject else None,
+            }  # fmt: skip
         cameras = working.posed()
         points = working.points
         pick = slice(None, None, max(len(points) // 1500, 1)) if points is not None else slice(0)

@@ -5,6 +5,7 @@ import html
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,7 +28,7 @@ def write_page(baked: Baked, path: Path, title: str, quality: int = 85) -> Path:
     """
     around, cameras = baked.around, baked.cameras
     photos = [_jpeg(photo, quality) for photo in around.photos]
-    parts = [
+    parts: list[Any] = [
         around.vertices.astype("<f4"), np.round(around.normals * 127).astype(np.int8), around.colors, baked.vertex_layers().astype(np.uint8),
         around.faces.astype("<u4"), np.ascontiguousarray(around.trust.T), *photos,
     ]  # fmt: skip

@@ -81,7 +81,7 @@ async function start() {
 
   const uniforms = {
     picture: { value: new Matrix4() }, layers: { value: meta.layers }, photos: { value: photos }, depths: { value: depths.texture },
-    eye: { value: new Vector3() }, centers: { value: [...Array(MOST)].map(() => new Vector3()) }, projections: { value: [...Array(MOST)].map(() => new Matrix4()) },
+    eye: { value: new Vector3() }, centers: { value: [...Array(MOST)].map(() => new Vector3()) }, projections: { value: new Float32Array(12 * MOST) },
     layerOf: { value: new Float32Array(MOST) }, importance: { value: new Float32Array(MOST) }, photoSize: { value: new Vector2(width, height) },
     sharpness: { value: meta.how.sharpness }, least: { value: meta.how.floor }, tolerance: { value: meta.tolerance }, border: { value: meta.border },
     leastCosine: { value: meta.least_cosine },
@@ -116,7 +116,7 @@ async function start() {
       uniforms.importance.value[i] = Math.sqrt((last - unlike[k]) / Math.max(last - least, 1e-12));
       uniforms.layerOf.value[i] = k;
       uniforms.centers.value[i].set(...meta.centers[k]);
-      uniforms.projections.value[i].set(...meta.projections[k], 0, 0, 0, 1);
+      uniforms.projections.value.set(meta.projections[k], 12 * i);
     });
     for (let i = used.length; i < MOST; i++) uniforms.importance.value[i] = 0;
     const key = used.join();

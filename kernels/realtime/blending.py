@@ -2,7 +2,7 @@
 
 For a pixel whose surface point p a few photos k see, at z-depth z_k, with angle a_k between the ray to p and the photo's own ray,
 
-    w_k = importance_k * trust_k(p) * visible_k(p) * border_k(p) * cosine_k(p)^2 * exp(sharpness * (cos a_k - max_j cos a_j))
+    w_k = importance_k * trust_k(p) * visible_k(p) * border_k(p) * cosine_k(p)^2 * exp(-sharpness * (1 - cos a_k))
 
 where `importance` is of the whole photo for this picture, `trust` is stored at the vertices, `visible` compares z_k with the
 photo's own picture of the mesh's depth, `border` fades a photo out towards its edges, and `cosine` is between the normal and the
@@ -104,8 +104,8 @@ def blend_reference(
     ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-12)
     height, width = around.photos.shape[1:3]
     lining = number >= (*around.layers, len(around.faces))[0]
-    weights, aparts, shown = [], [], []
-    nearest = np.full(len(rows), 2.0)
+    total = np.where(lining, 1e-9, how.floor)
+    color = total[:, None] * (around.colors[at] * w[..., None]).sum(1)
     for k, important in zip(chosen, importance, strict=True):
         local = point @ around.projections[k, :, :3].T + around.projections[k, :, 3]
         z = local[:, 2]
@@ -121,16 +121,8 @@ def blend_reference(
         toward = around.centers[k] - point
         toward /= np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-12)
         cosine = np.clip((normal * toward).sum(1), LEAST_COSINE, 1)
-        weights.append(important * weight * cosine**2)
-        aparts.append(1 + (toward * ray).sum(1))
-        shown.append(_bilinear(around.photos[k], x, y))
-        nearest = np.where(weight > np.where(lining, how.floor, 0), np.minimum(nearest, aparts[-1]), nearest)
-    nearest = np.where(nearest == 2, 0, nearest)
-    total = np.where(lining, 1e-9, how.floor)
-    color = total[:, None] * (around.colors[at] * w[..., None]).sum(1)
-    for weight, apart, seen in zip(weights, aparts, shown, strict=True):
-        weight = weight * np.exp(how.sharpness * (nearest - apart))
-        color += weight[:, None] * seen
+        weight = important * weight * cosine**2 * np.exp(-how.sharpness * (1 + (toward * ray).sum(1)))
+        color += weight[:, None] * _bilinear(around.photos[k], x, y)
         total = total + weight
     picture = np.tile(np.array(background, np.uint8), (*raster.face.shape, 1))
     picture[rows, columns] = np.clip(np.floor(color / total[:, None] + 0.5), 0, 255)

@@ -104,7 +104,6 @@ def blend(
     for row in nb.prange(height):
         sample = np.empty(3, np.float32)
         color = np.empty(3, np.float32)
-        weights, at = np.empty(len(chosen), np.float32), np.empty((len(chosen), 3), np.float32)
         for column in range(width):
             f = face[row, column]
             if f < 0:
@@ -131,9 +130,10 @@ def blend(
             rx, ry, rz = px - e[0], py - e[1], pz - e[2]
             r = one / max(math.sqrt(rx * rx + ry * ry + rz * rz), np.float32(1e-12))
             lining = f >= mesh
-            nearest = np.float32(2)
+            total = np.float32(1e-9) if lining else floor
+            for c in range(3):
+                color[c] = total * (wa * np.float32(colors[a, c]) + wb * np.float32(colors[b, c]) + wc * np.float32(colors[c_, c]))
             for q in range(len(chosen)):
-                weights[q] = zero
                 k = chosen[q]
                 trusted = (wa * np.float32(trust[a, k]) + wb * np.float32(trust[b, k]) + wc * np.float32(trust[c_, k])) * np.float32(1 / 255)
                 if trusted <= 0 and not lining:
@@ -158,20 +158,10 @@ def blend(
                 tx, ty, tz = o[k, 0] - px, o[k, 1] - py, o[k, 2] - pz
                 t = one / max(math.sqrt(tx * tx + ty * ty + tz * tz), np.float32(1e-12))
                 cosine = min(max((nx * tx + ny * ty + nz * tz) * n * t, least), one)
-                weights[q] = importance[q] * weight * cosine * cosine
-                at[q, 0], at[q, 1], at[q, 2] = sx, sy, one + (tx * rx + ty * ry + tz * rz) * t * r
-                if weight > floor or not lining:
-                    nearest = min(nearest, at[q, 2])
-            nearest = zero if nearest == np.float32(2) else nearest
-            total = np.float32(1e-9) if lining else floor
-            for c in range(3):
-                color[c] = total * (wa * np.float32(colors[a, c]) + wb * np.float32(colors[b, c]) + wc * np.float32(colors[c_, c]))
-            for q in range(len(chosen)):
-                if weights[q] > 0:
-                    weight = weights[q] * math.exp(sharpness * (nearest - at[q, 2]))
-                    _bilinear(photos[chosen[q]], at[q, 0], at[q, 1], sample)
-                    for c in range(3):
-                        color[c] += weight * sample[c]
-                    total += weight
+                weight *= importance[q] * cosine * cosine * math.exp(-sharpness * (one + (tx * rx + ty * ry + tz * rz) * t * r))
+                _bilinear(photos[k], sx, sy, sample)
+                for c in range(3):
+                    color[c] += weight * sample[c]
+                total += weight
             for c in range(3):
                 picture[row, column, c] = np.uint8(min(max(color[c] / total + half, zero), np.float32(255)))

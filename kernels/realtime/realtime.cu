@@ -112,10 +112,9 @@ extern "C" __global__ void blend(
     }
     float n1 = rsqrtf(fmaxf(n[0] * n[0] + n[1] * n[1] + n[2] * n[2], 1e-24f)), r1 = rsqrtf(fmaxf(ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2], 1e-24f));
     bool lining = f >= mesh;
-    float fade = 1 / (border * max(wide, tall)), nearest = 2;
-    float weights[8], aparts[8], at[8][2];
+    float fade = 1 / (border * max(wide, tall)), sample[3], total = lining ? 1e-9f : least, color[3];
+    for (int c = 0; c < 3; c++) color[c] = total * (w[0] * colors[3 * v[0] + c] + w[1] * colors[3 * v[1] + c] + w[2] * colors[3 * v[2] + c]);
     for (int q = 0; q < count; q++) {
-        weights[q] = 0;
         int k = frame->chosen[q];
         float trusted = (w[0] * trust[(size_t)v[0] * kept + k] + w[1] * trust[(size_t)v[1] * kept + k] + w[2] * trust[(size_t)v[2] * kept + k]) * (1 / 255.f);
         if (trusted <= 0 && !lining) continue;
@@ -136,22 +135,11 @@ extern "C" __global__ void blend(
         float t[3] = {centers[3 * k] - point[0], centers[3 * k + 1] - point[1], centers[3 * k + 2] - point[2]};
         float t1 = rsqrtf(fmaxf(t[0] * t[0] + t[1] * t[1] + t[2] * t[2], 1e-24f));
         float cosine = fminf(fmaxf((n[0] * t[0] + n[1] * t[1] + n[2] * t[2]) * n1 * t1, least_cosine), 1.f);
-        weights[q] = frame->importance[q] * weight * cosine * cosine;
-        aparts[q] = 1 + (t[0] * ray[0] + t[1] * ray[1] + t[2] * ray[2]) * t1 * r1;
-        at[q][0] = sx;
-        at[q][1] = sy;
-        if (weight > least || !lining) nearest = fminf(nearest, aparts[q]);
-    }
-    if (nearest == 2) nearest = 0;
-    float sample[3], total = lining ? 1e-9f : least, color[3];
-    for (int c = 0; c < 3; c++) color[c] = total * (w[0] * colors[3 * v[0] + c] + w[1] * colors[3 * v[1] + c] + w[2] * colors[3 * v[2] + c]);
-    for (int q = 0; q < count; q++) {
-        if (weights[q] > 0) {
-            float weight = weights[q] * expf(sharpness * (nearest - aparts[q]));
-            bilinear(photos + (size_t)frame->chosen[q] * tall * wide * 4, wide, tall, at[q][0], at[q][1], sample);
-            for (int c = 0; c < 3; c++) color[c] += weight * sample[c];
-            total += weight;
-        }
+        float apart = 1 + (t[0] * ray[0] + t[1] * ray[1] + t[2] * ray[2]) * t1 * r1;
+        weight *= frame->importance[q] * cosine * cosine * expf(-sharpness * apart);
+        bilinear(photos + (size_t)k * tall * wide * 4, wide, tall, sx, sy, sample);
+        for (int c = 0; c < 3; c++) color[c] += weight * sample[c];
+        total += weight;
     }
     for (int c = 0; c < 3; c++) out[c] = (unsigned char)fminf(fmaxf(color[c] / total + 0.5f, 0.f), 255.f);
 }

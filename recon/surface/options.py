@@ -23,7 +23,9 @@ class SurfaceOptions:
     hole: float = 0.1
     """Holes whose rim is shorter than this share of the mesh's diagonal are closed."""
     min_component: float = 0.03
-    """Pieces with less than this share of the largest piece's area are floaters."""
+    """Pieces with less than this share of the largest piece's area are floaters, unless several views confirm them."""
+    realtime: bool = True
+    """Keep what is needed to show the photos on the mesh in real time (`realtime/`, `lumigraph export --format html`)."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """`Baked`: a textured mesh with some of the photos it was made from, and how far each is trusted at each vertex."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -13,8 +14,10 @@ from data.scene import Scene
 from kernels.realtime import Blend, Surroundings, rasterize
 from recon.general.views import mean_distance, unlikeness
 from recon.surface.asset import Asset
+from recon.surface.cleaning import decimated
 from recon.surface.options import RealtimeOptions
 from recon.surface.raycast import Raycaster
+from recon.surface.repair import sound
 from recon.surface.triangles import Triangles
 
 SAMPLES = 6000
@@ -62,13 +65,44 @@ class Baked:
         return layer
 
 
+def lighter(baked: Baked, faces: int) -> Baked:
+    """The same with at most about so many faces, each layer its share; colours and trust are those of the nearest vertices."""
+    from scipy.spatial import cKDTree
+
+    around = baked.around
+    if len(around.faces) <= faces:
+        return baked
+    parts, rows = [], []
+    for start, end in pairwise((0, *around.layers, len(around.faces))):
+        used, corners = np.unique(around.faces[start:end], return_inverse=True)
+        whole = Triangles(around.vertices[used].astype(np.float64), corners.reshape(-1, 3).astype(np.int64))
+        part = sound(decimated(whole, max(round((end - start) * faces / len(around.faces)), 4)))
+        parts.append(part)
+        rows.append(used[cKDTree(whole.vertices).query(part.vertices)[1]])
+    mesh, layers = _joined(parts)
+    at = np.concatenate(rows)
+    vertices, face = mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32)
+    size = (int(around.photos.shape[2]), int(around.photos.shape[1]))
+    depths = np.stack([rasterize(vertices @ p[:, :3].T + p[:, 3], face, size, layers).depth for p in around.projections])
+    return replace(baked, around=replace(
+        around, vertices=vertices, normals=mesh.vertex_normals.astype(np.float32), faces=face, layers=layers, colors=around.colors[at],
+        trust=around.trust[at], depths=depths,
+    ))  # fmt: skip
+
+
+def _joined(parts: Sequence[Triangles]) -> tuple[Triangles, tuple[int, ...]]:
+    """Layers as one mesh, and where the faces of all but the last end."""
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    faces = np.concatenate([p.faces + s for p, s in zip(parts, starts, strict=False)])
+    return Triangles(np.concatenate([p.vertices for p in parts]), faces), tuple(int(n) for n in np.cumsum([len(p.faces) for p in parts])[:-1])
+
+
 def bake_realtime(asset: Asset, scene: Scene, options: RealtimeOptions, behind: Sequence[Triangles] = ()) -> Baked:
     """Choose photos that show the surface well from many sides, and see what each of them shows of it.
 
     Args:
         behind: backdrops; each is shown where the mesh and those before it show nothing.
     """
-    cameras = scene.posed()
     quality = _quality(asset, scene, np.linspace(0, len(asset.mesh.vertices) - 1, min(SAMPLES, len(asset.mesh.vertices))).astype(np.int64))
     views = covering(quality, options.photos)
     return assemble(asset, scene, views, options, behind)
@@ -97,10 +131,7 @@ def assemble(asset: Asset, scene: Scene, views: Sequence[int], options: Realtime
     width, height = (max(int(round(s * scale)), 2) for s in cameras.sizes.max(0))
     photos = np.stack([cv2.resize(scene.image(view), (width, height), interpolation=cv2.INTER_AREA) for view in views])
     cameras = cameras.resized(np.tile(np.array([width, height]), (len(views), 1)))
-    parts = [asset.mesh, *(part for part in behind if len(part.faces))]
-    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    mesh = Triangles(np.concatenate([p.vertices for p in parts]), np.concatenate([p.faces + s for p, s in zip(parts, starts, strict=False)]))
-    layers = tuple(int(n) for n in np.cumsum([len(part.faces) for part in parts])[:-1])
+    mesh, layers = _joined([asset.mesh, *(part for part in behind if len(part.faces))])
     colors = np.full((len(mesh.vertices), 3), 127, np.uint8)
     colors[: len(asset.mesh.vertices)] = asset.vertex_colors()
     origin = asset.mesh.vertices.mean(0)

@@ -31,7 +31,8 @@ class OpenGLRenderer:
         try:
             import moderngl
 
-            self._gl: Any = moderngl.create_context(standalone=True, backend="egl", require=330)
+            create: Any = moderngl.create_context
+            self._gl: Any = create(standalone=True, backend="egl", require=330)
         except Exception as error:  # glcontext raises bare Exceptions; a missing package is as good a reason
             raise Unavailable(f"OpenGL without a window cannot be had here ({error})") from None
         self.baked = baked
@@ -39,7 +40,7 @@ class OpenGLRenderer:
         gl, around = self._gl, baked.around
         self._photos = min(baked.how.photos, MOST)
         head = f"#version 330\n#define PHOTOS {max(self._photos, 1)}\n"
-        self._program = gl.program(head + (HERE / "blending.vert").read_text(), head + (HERE / "blending.frag").read_text())
+        self._program: Any = gl.program(head + (HERE / "blending.vert").read_text(), head + (HERE / "blending.frag").read_text())
         fixed = np.concatenate([around.vertices, around.normals, around.colors / 255, baked.vertex_layers()[:, None]], axis=1).astype("f4")
         self._trust = gl.buffer(reserve=8 * len(fixed), dynamic=True)
         buffers = [(gl.buffer(fixed.tobytes()), "3f 3f 3f 1f", "position", "normal", "tint", "layer"), (self._trust, "4f1 4f1", "trust0", "trust1")]
@@ -92,12 +93,11 @@ class OpenGLRenderer:
         count = self._photos
         pad = [0] * (count - len(chosen))
         around = self.baked.around
-        rows = np.tile(np.eye(4), (count, 1, 1))
-        rows[: len(chosen), :3] = around.projections[chosen]
+        rows = np.concatenate([around.projections[chosen], np.zeros((len(pad), 3, 4))])
         self._set({
             "picture": tuple(clip_matrix(cameras, view, self.baked.origin, self._range(cameras, view)).T.reshape(-1)),
             "eye": tuple(cameras.centers[view] - self.baked.origin), "layerOf": [float(k) for k in (*chosen, *pad)],
-            "importance": [float(v) for v in (*importance, *pad)], "projections": rows.transpose(0, 2, 1).astype("f4").tobytes(),
+            "importance": [float(v) for v in (*importance, *pad)], "projections": rows.astype("f4").tobytes(),
             "centers": np.concatenate([around.centers[chosen], np.zeros((len(pad), 3))]).astype("f4").tobytes(),
         })  # fmt: skip
         self._target.use()
