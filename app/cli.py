@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from app.bench import Bench, run_bench
+from app.export import Format, Target
 from data.errors import Cancelled, InputError, OutputError
 from recon.general.options import TrainOptions
 from recon.options import Device, ReconstructOptions, Task
@@ -78,8 +79,9 @@ class Render:
     """orbit: a circle; swing: a loop near the photos; photos: the photos' own cameras; or a transforms.json with cameras."""
     out: Annotated[Path | None, _OUT] = None
     """File (.mp4) or folder (stills); beside the result if not given."""
-    what: Literal["mesh", "field"] = "mesh"
-    """mesh: the textured mesh, fast; field: the radiance field, slower and closer to the photos."""
+    what: Literal["mesh", "realtime", "field"] = "mesh"
+    """mesh: the textured mesh; realtime: the mesh with the photos blended on it, as fast and closer to them; field: the radiance field,
+    slow."""
     frames: int = 90
     """Frames of a video."""
     width: int = 640
@@ -91,14 +93,31 @@ class Render:
 
 @dataclass(frozen=True)
 class Export:
-    """The mesh of a result in another format, in the input's coordinates."""
+    """A result for another program, in the input's coordinates.
+
+    What is decimated or has a texture of another size is painted from the photos anew.
+    """
 
     result: tyro.conf.Positional[Path]
     """Folder that `reconstruct` wrote."""
-    format: Literal["glb", "obj", "ply"] = "glb"
-    """glb and obj carry a texture, ply colours at its vertices."""
+    format: Format | None = None
+    """glb, obj and usdz carry a texture, ply colours at its vertices, stl the shape alone; points: a coloured point cloud (PLY); html: a
+    page that shows the photos on the mesh, in real time and without a network; transforms, colmap: photos and cameras as a data set."""
+    target: Annotated[Target, tyro.conf.arg(name="for")] = "none"
+    """blender: GLB with a matte material; unity: GLB as photographed, 60 000 faces; web: the same, 30 000 faces, JPEG texture; print: a
+    closed solid (STL). What is given beside it wins."""
     out: Annotated[Path | None, _OUT] = None
-    """File to write; mesh.FORMAT in the result's folder if not given."""
+    """File to write (a folder for transforms and colmap); in the result's folder if not given."""
+    faces: int | None = None
+    """Most faces (points, for a point cloud); all if not given."""
+    texture: int | None = None
+    """Side of the texture in texels, 256 to 8192; as reconstructed if not given."""
+    look: Literal["lit", "unlit"] | None = None
+    """lit: a matte surface for the program's lights; unlit: as photographed."""
+    colors: Literal["texture", "vertices"] | None = None
+    """Where GLB has its colours."""
+    levels: int = 1
+    """Levels of detail, each with half the faces of the one before, as files of their own (mesh_lod1.glb, ...)."""
     common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)
 
 
@@ -140,7 +159,7 @@ commands:
   reconstruct PHOTOS -o OUT          photos, video, zip or a posed data set -> OUT/mesh.glb and a report
   evaluate SCENE -o OUT              the same with views held out: PSNR, SSIM, time
   render OUT --path orbit            a video, or stills from given cameras
-  export OUT --format glb|obj|ply    the mesh in another format
+  export OUT --format FORMAT         glb, obj, ply, stl, usdz, points, html, transforms, colmap; --for blender|unity|web|print
   train general -o DIR               train the general model on procedural worlds
   bench kernels                      measure the hash encoding on this machine
   studio                             the web app
@@ -242,17 +261,13 @@ def _render(command: Render) -> int:
 
 
 def _export(command: Export) -> int:
-    from recon.surface.asset import load_asset
+    from app.config import to_json
 
-    if not (command.result / "mesh.glb").exists():
-        raise InputError(f"'{command.result}' holds no mesh.glb. Run `lumigraph reconstruct` first.")
-    asset = load_asset(command.result / "mesh.glb")
-    out = command.out or command.result / f"mesh.{command.format}"
-    if out.suffix != f".{command.format}":
-        out = out.with_suffix(f".{command.format}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    asset.write(out)
-    print(json.dumps({"files": [str(out)], **asset.statistics}) if command.common.json else out)
+    values = to_json(command)
+    values.pop("common")
+    result = run_job("export", values, command.common.json)
+    if not command.common.json:
+        print("\n".join(result["files"]))
     return 0
 
 

@@ -38,6 +38,14 @@ def render_kind(arguments: dict[str, Any]) -> Work:
     return (yield from _events(render(from_json(RenderTask, arguments)), lambda p: p.fraction))
 
 
+def export_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: an `app.export.ExportTask` as JSON. Result: the files written, and what is in them."""
+    from app.config import from_json
+    from app.export import ExportTask, export
+
+    return (yield from _events(export(from_json(ExportTask, arguments)), lambda p: p.fraction))
+
+
 def _events(work: Generator[Progress, None, Any], overall: Callable[[Progress], float], interval: float = 0.1) -> Work:
     """Progress as dictionaries, at most one in ``interval`` seconds within a stage: a step may take a millisecond."""
     last_stage, last_time = "", 0.0
@@ -59,6 +67,6 @@ def _events(work: Generator[Progress, None, Any], overall: Callable[[Progress], 
                 raise
 
 
-KINDS: dict[str, Callable[[dict[str, Any]], Work]] = {"reconstruct": reconstruct_kind, "render": render_kind}
+KINDS: dict[str, Callable[[dict[str, Any]], Work]] = {"reconstruct": reconstruct_kind, "render": render_kind, "export": export_kind}
 
 

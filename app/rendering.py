@@ -23,7 +23,7 @@ class RenderTask:
     result: Path
     path: str = "orbit"
     out: Path | None = None
-    what: Literal["mesh", "field"] = "mesh"
+    what: Literal["mesh", "realtime", "field"] = "mesh"
     frames: int = 90
     width: int = 640
     height: int = 480
@@ -41,7 +41,7 @@ def render(task: RenderTask) -> Generator[Progress, None, dict[str, Any]]:
     if task.width < 16 or task.height < 16 or task.frames < 1:
         raise InputError("Width and height must be at least 16, frames at least 1. Give larger numbers.")
     cameras, stills = _cameras(task)
-    pictures = _mesh_pictures(task, cameras) if task.what == "mesh" else _field_pictures(task, cameras)
+    pictures = {"mesh": _mesh_pictures, "realtime": _realtime_pictures, "field": _field_pictures}[task.what](task, cameras)
     if not stills:
         out = task.out or task.result / f"{task.path}.mp4"
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +99,16 @@ def _mesh_pictures(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:
     caster = Raycaster(asset.mesh)
     for i in range(len(cameras)):
         yield render_mesh(asset, cameras, i, caster=caster)
+
+
+def _realtime_pictures(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:
+    from recon.surface.realtime.choosing import open_renderer
+    from recon.surface.realtime.stored import load_baked
+
+    renderer = open_renderer(load_baked(task.result), task.device)
+    for i in range(len(cameras)):
+        yield renderer.render(cameras, i)
+    renderer.close()
 
 
 def _field_pictures(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:

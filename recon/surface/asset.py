@@ -1,23 +1,25 @@
 """`Asset`: a textured mesh in the input's coordinates, and the files it can be written to."""
 
-import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
-from PIL import Image
 
 from data.errors import InputError
 from data.files import atomic_write
+from recon.surface.formats.glb import Look, glb
+from recon.surface.formats.obj import write_obj
+from recon.surface.formats.ply import ply
+from recon.surface.formats.stl import stl
+from recon.surface.formats.usdz import write_usdz
 from recon.surface.triangles import Triangles, paired
 
-Format = Literal["glb", "obj", "ply"]
+Colors = Literal["texture", "vertices"]
+SUFFIXES = (".glb", ".obj", ".ply", ".stl", ".usdz")
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,34 @@ class Asset:
             "texture": self.texture.shape[0],
         }  # fmt: skip
 
-    def write(self, path: Path) -> Path:
-        """Write by suffix: .glb, .obj (with .mtl and .png beside it) or .ply, each to a temporary name first.
+    def write(self, path: Path, look: Look = "lit", colors: Colors = "texture", jpeg: bool = False) -> Path:
+        """Write by suffix: .glb, .obj (with .mtl and .png beside it), .ply, .stl or .usdz, each to a temporary name first.
 
         GLB and OBJ are y-up by convention and readers turn them; so (x, y, z) is stored as (x, z, -y), and Blender shows
-        the input's own coordinates. PLY stores them as they are.
+        the input's own coordinates. The others store them as they are.
+
+        Args:
+            look: lit: a matte surface for a reader's lights; unlit: as photographed. GLB, OBJ and USDZ know the difference.
+            colors: GLB alone: in a texture, or at the vertices. OBJ and USDZ have a texture, PLY the vertices, STL none.
+            jpeg: GLB alone: a smaller texture, not quite the same.
         """
-        writers = {".glb": self._glb, ".obj": self._obj, ".ply": self._ply}
-        if path.suffix not in writers:
-            raise InputError(f"'{path.suffix}' is not a mesh format that can be written. Choose glb, obj or ply.")
-        writers[path.suffix](path)
+        mesh, suffix = self.mesh, path.suffix.lower()
+        if suffix not in SUFFIXES:
+            raise InputError(f"'{path.suffix}' is not a mesh format that can be written. Choose {', '.join(SUFFIXES[:-1])[1:].replace(' .', ' ')} or usdz.")
+        if len(mesh.faces) == 0:
+            raise InputError("The mesh has no faces, so there is nothing to write. Reconstruct it again, with photos that overlap more.")
+        if suffix == ".glb" and colors == "vertices":
+            atomic_write(path, glb(mesh.vertices, mesh.vertex_normals, mesh.faces, self.provenance, colors=self.vertex_colors(), look=look))
+        elif suffix == ".glb":
+            vertices, normals, uv, faces = self._split()
+            atomic_write(path, glb(vertices, normals, faces, self.provenance, uv, self.texture, look=look, jpeg=jpeg))
+        elif suffix == ".ply":
+            atomic_write(path, ply(mesh.vertices, mesh.vertex_normals, self.vertex_colors(), mesh.faces))
+        elif suffix == ".stl":
+            atomic_write(path, stl(mesh.vertices, mesh.faces))
+        else:
+            write = write_obj if suffix == ".obj" else write_usdz
+            write(path, mesh.vertices, mesh.vertex_normals, mesh.faces, self.uv, self.uv_faces, self.texture, look)
         return path
 
     def _split(self) -> tuple[ndarray, ndarray, ndarray, ndarray]:
@@ -65,73 +85,32 @@ class Asset:
         normals = self.mesh.vertex_normals
         return self.mesh.vertices[v[first]], normals[v[first]], self.uv[t[first]], inverse.reshape(-1, 3)
 
-    def _glb(self, path: Path) -> None:
-        import trimesh
-        from trimesh.visual import TextureVisuals
-        from trimesh.visual.material import PBRMaterial
-
-        vertices, normals, uv, faces = self._split()
-        picture = Image.fromarray(self.texture)
-        picture.save = partial(picture.save, compress_level=3)  # type: ignore[method-assign]  # a third of the time for 6 % more bytes
-        material = PBRMaterial(
-            name="photographed", baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=1.0,
-            doubleSided=True,
-        )  # fmt: skip
-        mesh = trimesh.Trimesh(
-            y_up(vertices), faces, vertex_normals=y_up(normals), process=False, visual=TextureVisuals(uv=uv, material=material)
-        )
-        mesh.metadata["name"] = "lumigraph"
-        scene: Any = trimesh.Scene()
-        scene.add_geometry(mesh, node_name="lumigraph", geom_name="lumigraph")
-        scene.metadata.update({"lumigraph": json.dumps(dict(self.provenance))})
-        atomic_write(path, scene.export(file_type="glb", include_normals=True))
-
-    def _obj(self, path: Path) -> None:
-        vertices, normals = y_up(self.mesh.vertices), y_up(self.mesh.vertex_normals)
-        buffer = io.StringIO()
-        buffer.write(f"# y-up; (x, y, z) of the input is (x, z, -y) here\nmtllib {path.stem}.mtl\nusemtl photographed\n")
-        np.savetxt(buffer, vertices, fmt="v %.9g %.9g %.9g")
-        np.savetxt(buffer, self.uv, fmt="vt %.7f %.7f")
-        np.savetxt(buffer, normals, fmt="vn %.5f %.5f %.5f")
-        v, t = self.mesh.faces + 1, self.uv_faces + 1
-        corners = np.stack([v[:, 0], t[:, 0], v[:, 0], v[:, 1], t[:, 1], v[:, 1], v[:, 2], t[:, 2], v[:, 2]], axis=1)
-        np.savetxt(buffer, corners, fmt="f %d/%d/%d %d/%d/%d %d/%d/%d")
-        png = io.BytesIO()
-        Image.fromarray(self.texture).save(png, format="PNG")
-        atomic_write(path.with_suffix(".png"), png.getvalue())
-        material = f"newmtl photographed\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nNs 0\nillum 1\nmap_Kd {path.stem}.png\n"
-        atomic_write(path.with_suffix(".mtl"), material.encode())
-        atomic_write(path, buffer.getvalue().encode())
-
-    def _ply(self, path: Path) -> None:
-        colors = self.vertex_colors()
-        vertex = np.dtype([("xyz", "<f8", 3), ("normal", "<f4", 3), ("rgb", "u1", 3)])
-        rows = np.empty(len(self.mesh.vertices), vertex)
-        rows["xyz"], rows["normal"], rows["rgb"] = self.mesh.vertices, self.mesh.vertex_normals, colors
-        face = np.dtype([("n", "u1"), ("v", "<i4", 3)])
-        corners = np.empty(len(self.mesh.faces), face)
-        corners["n"], corners["v"] = 3, self.mesh.faces
-        names = [("double", "xyz"), ("float", ("nx", "ny", "nz")), ("uchar", ("red", "green", "blue"))]
-        properties = "".join(f"property {kind} {name}\n" for kind, group in names for name in group)
-        header = (
-            f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n{properties}"
-            f"element face {len(corners)}\nproperty list uchar int vertex_indices\nend_header\n"
-        )
-        atomic_write(path, header.encode() + rows.tobytes() + corners.tobytes())
-
     def vertex_colors(self) -> UInt8[ndarray, "v 3"]:
         """Texture at the vertices, sRGB."""
-        side = self.texture.shape[0]
         uv = np.zeros((len(self.mesh.vertices), 2))
         uv[self.mesh.faces.reshape(-1)] = self.uv[self.uv_faces.reshape(-1)]
+        return self.colors_at(uv)
+
+    def colors_at(self, uv: Float[ndarray, "p 2"]) -> UInt8[ndarray, "p 3"]:
+        """The nearest texels' colours, sRGB."""
+        side = self.texture.shape[0]
         x = np.clip((uv[:, 0] * side).astype(int), 0, side - 1)
         y = np.clip(((1 - uv[:, 1]) * side).astype(int), 0, side - 1)
         return self.texture[y, x]
 
-
-def y_up(vectors: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-    """Z-up -> y-up: (x, y, z) -> (x, z, -y)."""
-    return np.stack([vectors[:, 0], vectors[:, 2], -vectors[:, 1]], axis=1)
+    def point_cloud(self, count: int, seed: int = 0) -> tuple[Float[ndarray, "p 3"], Float[ndarray, "p 3"], UInt8[ndarray, "p 3"]]:
+        """Points spread evenly over the surface, their normals and colours."""
+        random = np.random.default_rng(seed)
+        areas = self.mesh.face_areas
+        face = random.choice(len(areas), count, p=areas / areas.sum())
+        a, b = random.random((2, count))
+        flip = a + b > 1
+        a, b = np.where(flip, 1 - a, a), np.where(flip, 1 - b, b)
+        weight = np.stack([1 - a - b, a, b], axis=1)[..., None]
+        points = (self.mesh.vertices[self.mesh.faces[face]] * weight).sum(1)
+        normals = (self.mesh.vertex_normals[self.mesh.faces[face]] * weight).sum(1)
+        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        return points, normals, self.colors_at((self.uv[self.uv_faces[face]] * weight).sum(1))
 
 
 def load_asset(path: Path) -> Asset:
@@ -151,6 +130,12 @@ def load_asset(path: Path) -> Asset:
         uv = np.asarray(mesh.visual.uv, dtype=np.float64)
     except Exception as error:  # trimesh raises many kinds for a damaged file
         raise InputError(f"'{path}' is not a textured GLB that can be read ({error}). Run `lumigraph reconstruct` again.") from None
+    if not np.isfinite(v).all() or not len(faces):
+        whole = np.asarray(np.isfinite(v).all(axis=1))[faces].all(axis=1)
+        if not whole.any():
+            raise InputError(f"The mesh in '{path}' has no face with finite coordinates. Run `lumigraph reconstruct` again.")
+        faces = faces[whole]
+        v = np.where(np.isfinite(v), v, 0)
     # Vertices doubled at seams become one again, so that the surface is connected.
     unique, inverse = np.unique(v, axis=0, return_inverse=True)
     z_up = np.stack([unique[:, 0], -unique[:, 2], unique[:, 1]], axis=1)

@@ -41,11 +41,11 @@ def _undirected_edges(faces: Int[ndarray, "f 3"]) -> tuple[Int[ndarray, "e"], In
     return paired(*ends.T), np.tile(np.arange(len(faces)), 3)
 
 
-def holes_closed(mesh: Triangles, perimeter: float) -> Triangles:
+def holes_closed(mesh: Triangles, perimeter: float, scraps: bool = False) -> Triangles:
     """Close holes whose rim is no longer than ``perimeter`` (scene units) with a fan around the rim's centre.
 
     A rim is left open where it touches itself, and where it is the outline of a scrap rather than a hole in a surface
-    (the connected piece has less area than a square on that rim's length).
+    (the connected piece has less area than a square on that rim's length), unless ``scraps`` are to be closed as well.
     """
     from recon.surface.cleaning import face_components
 
@@ -61,7 +61,7 @@ def holes_closed(mesh: Triangles, perimeter: float) -> Triangles:
     for rim in rims:
         corners = mesh.vertices[rim]
         length = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).sum())
-        if length > perimeter or piece_area[piece_of_vertex[rim[0]]] < length**2:
+        if length > perimeter or (not scraps and piece_area[piece_of_vertex[rim[0]]] < length**2):
             continue
         if len(rim) == 3:
             faces.append(rim[None, ::-1])
