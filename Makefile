@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: venv demo test lint studio clean
+.PHONY: venv demo test test-blender lint studio viewer blender-extension clean
 
 venv: $(VENV)/.ready
 
@@ -20,6 +20,24 @@ demo: venv
 
 test: venv
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+
+# Blender's own Python module, in an environment of its own (it needs an older NumPy than ours); 400 MB.
+BLENDER := .venv-blender
+
+$(BLENDER)/.ready:
+	$(PYTHON) -m venv $(BLENDER)
+	$(BLENDER)/bin/python -m pip install --quiet 'bpy>=4.2,<5.1'
+	touch $@
+
+test-blender: venv $(BLENDER)/.ready
+	LUMIGRAPH_BLENDER_PYTHON=$(abspath $(BLENDER))/bin/python $(BIN)/python -m pytest tests/blender
+
+blender-extension: venv
+	$(BIN)/python -m app.blender.build dist/lumigraph_import.zip
+
+# The page's program and three.js in one file; only who changes app/viewer/main.js needs this (and npm).
+viewer:
+	cd app/viewer && npm install --silent && npm run --silent build
 
 lint: venv
 	$(BIN)/ruff check .

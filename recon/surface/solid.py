@@ -3,6 +3,8 @@
 import numpy as np
 
 from data.errors import InputError
+from kernels.tsdf import SIDE
+from recon.surface.blocks import surface_in
 from recon.surface.cleaning import decimated, face_components
 from recon.surface.repair import holes_closed, sound
 from recon.surface.triangles import Triangles
@@ -33,11 +35,36 @@ def solid(mesh: Triangles, faces: int, depth: int = 8) -> Triangles:
     cloud = source.sample_points_uniformly(min(max(4 * len(kept.faces), 50_000), 400_000), use_triangle_normal=False)
     closed, _ = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(cloud, depth=depth, linear_fit=True)
     whole = Triangles(np.asarray(closed.vertices, dtype=np.float64) * size + origin, np.asarray(closed.triangles, dtype=np.int64))
-    for budget in (faces, 4 * faces, len(whole.faces)):
-        piece = holes_closed(_largest(sound(decimated(whole, budget))), np.inf, scraps=True)
-        if is_volume(piece):
-            return piece
+    for surface in (whole, remeshed(whole, 1 << (depth - 1))):
+        for budget in (faces, len(surface.faces)):
+            piece = holes_closed(_largest(sound(decimated(surface, budget))), np.inf, scraps=True)
+            if is_volume(piece):
+                return piece
     raise InputError("No closed solid comes out of this mesh. Photograph the thing from more sides, or export it as it is.")
+
+
+def remeshed(mesh: Triangles, resolution: int) -> Triangles:
+    """The boundary of what is inside, on a grid of voxels: no hole, and no face that crosses another.
+
+    What is inside is asked of rays in several directions, most of which agree even where the mesh has holes.
+    """
+    import open3d as o3d
+
+    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    origin, voxel = (low + high) / 2, float((high - low).max()) / resolution
+    count = np.ceil(((high - low) / 2 + 2 * voxel) / (SIDE * voxel)).astype(int)
+    blocks = np.stack(np.meshgrid(*[np.arange(-n, n) for n in count], indexing="ij"), axis=-1).reshape(-1, 3)
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(o3d.core.Tensor((mesh.vertices - origin).astype(np.float32)), o3d.core.Tensor(mesh.faces.astype(np.uint32)))
+    z, y, x = np.meshgrid(*[np.arange(SIDE)] * 3, indexing="ij")
+    points = (voxel * (SIDE * blocks[:, None, None, None] + np.stack([x, y, z], axis=-1))).astype(np.float32)
+    distance = np.empty(points.shape[:-1], np.float32)
+    for i, part in enumerate(points):
+        query = o3d.core.Tensor(part)
+        inside = scene.compute_occupancy(query, nsamples=5).numpy() > 0.5
+        distance[i] = np.clip(scene.compute_distance(query).numpy() / (4 * voxel), 0.01, 1) * np.where(inside, -1, 1)
+    found = surface_in(blocks, distance, np.ones_like(distance), voxel, 0.5)
+    return Triangles(found.vertices + origin, found.faces)
 
 
 def is_volume(mesh: Triangles) -> bool:

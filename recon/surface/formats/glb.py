@@ -67,9 +67,9 @@ def glb(
     elif colors is not None:
         four = np.concatenate([np.round(linear(colors) * 65535), np.full((len(colors), 1), 65535)], axis=1).astype("<u2")
         attributes["COLOR_0"] = accessor(four, "VEC4", _SHORT, normalized=True)
-    if look == "unlit":
-        material["extensions"] = {"KHR_materials_unlit": {}}
-        content["extensionsUsed"] = ["KHR_materials_unlit"]
+    # Gloss is in the photos already: a reader's own would be laid over it.
+    name, what = ("KHR_materials_unlit", {}) if look == "unlit" else ("KHR_materials_specular", {"specularFactor": 0.0})
+    material["extensions"], content["extensionsUsed"] = {name: what}, [name]
     indices = accessor(np.ascontiguousarray(faces, "<u4"), "SCALAR", _UINT)
     content |= {
         "asset": {"version": "2.0", "generator": str(provenance.get("made_by", "lumigraph"))}, "scene": 0,
