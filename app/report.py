@@ -56,12 +56,18 @@ def write_html(out: Path, report: dict[str, Any]) -> Path:
     ]  # fmt: skip
     if quality["psnr"] is not None:
         cards += [("held-out PSNR", f"{quality['psnr']:.2f} dB"), ("held-out SSIM", f"{quality['ssim']:.3f}")]
+    if (shown := quality.get("realtime")) is not None:
+        cards.append(("held-out PSNR, real time", f"{shown['psnr']:.2f} dB"))
     if report["poses"]["reprojection_error_px"] is not None:
         cards.append(("reprojection error", f"{report['poses']['reprojection_error_px']:.2f} px"))
     warnings = "".join(f'<p class="warning">{html.escape(w)}</p>' for w in report["warnings"])
     dropped = "".join(f"<tr><td>{html.escape(d['file'])}</td><td>{html.escape(d['why'])}</td></tr>" for d in report["views"]["dropped"])
     inputs = report["pictures"]["inputs"]
     shown = inputs[:: max(len(inputs) // 12, 1)][:12]
+    rims = mesh.get("open_rims", [])
+    holes = "".join(
+        f"<tr><td>{rim['length']:.4g}</td><td>{', '.join(f'{v:.4g}' for v in rim['centre'])}</td></tr>" for rim in rims[:10]
+    )  # fmt: skip
     held_out = "".join(
         _figure(out / view["picture"], f"{view['file']}: {view['psnr']:.2f} dB (photo, rendering)", 840) for view in quality["held_out"]
     )
@@ -79,6 +85,7 @@ on {html.escape(report["device"])}; lumigraph {html.escape(report["lumigraph"])}
 {f"<h2>What to know</h2>{warnings}" if warnings else ""}
 {f"<h2>Photos left out</h2><table>{dropped}</table>" if dropped else ""}
 <h2>The mesh from four sides</h2><div class="grid">{"".join(_figure(out / name, "", 480) for name in report["pictures"]["sides"])}</div>
+{f"<h2>Open rims of the mesh</h2><p>The longest {len(rims[:10])}: holes where no photo looked, and outer edges.</p><table><tr><th>length</th><th>centre</th></tr>{holes}</table>" if holes else ""}
 {f'<h2>Held-out views</h2><div class="grid wide">{held_out}</div>' if held_out else ""}
 <h2>Cameras</h2><canvas id="view"></canvas><p>Drag to turn, scroll to zoom. Poses: {html.escape(str(report["poses"]["source"]))}.</p>
 <h2>Photos</h2><div class="grid">{"".join(_figure(out / name, Path(name).name, 320) for name in shown)}</div>

@@ -51,6 +51,7 @@ from recon.surface.options import RealtimeOptions
 from recon.surface.realtime.baked import Baked, bake_realtime
 from recon.surface.realtime.choosing import open_renderer
 from recon.surface.realtime.stored import load_baked, save_baked
+from recon.surface.repair import open_rims
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
 from recon.surface.triangles import Triangles
@@ -464,7 +465,7 @@ class _Run:
             "views": {"given": given, "used": len(working), "dropped": [asdict(d) for d in scene.report.dropped]},
             "poses": poses, "quality": quality, "tuning": self.tuning,
             "findings": [asdict(f) for f in findings],
-            "mesh": asset.statistics, "warnings": [*scene.report.warnings, *(str(f) for f in findings)],
+            "mesh": {**asset.statistics, "open_rims": open_rims(asset.mesh)}, "warnings": [*scene.report.warnings, *(str(f) for f in findings)],
             "pictures": {"sides": sides, "inputs": [f"images/{p.name}" for p in working.image_paths]},
             "cameras": {
                 "camera_to_world": cameras.camera_to_world.tolist(), "names": list(working.names),

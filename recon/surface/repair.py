@@ -1,5 +1,7 @@
 """A mesh made sound: no broken faces, small holes closed."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
@@ -72,6 +74,16 @@ def holes_closed(mesh: Triangles, perimeter: float, scraps: bool = False) -> Tri
     if not faces:
         return mesh
     return Triangles(np.concatenate([mesh.vertices, np.array(vertices).reshape(-1, 3)]), np.concatenate([mesh.faces, *faces]))
+
+
+def open_rims(mesh: Triangles, most: int = 20) -> list[dict[str, Any]]:
+    """The longest open rims: their length and centre in scene units; a surface's outer edge is one as well as a hole's."""
+    rims = []
+    for rim in boundary_loops(mesh):
+        corners = mesh.vertices[rim]
+        length = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).sum())
+        rims.append({"length": length, "centre": corners.mean(0).tolist(), "vertices": len(rim)})
+    return sorted(rims, key=lambda rim: -rim["length"])[:most]
 
 
 def boundary_loops(mesh: Triangles) -> list[Int[ndarray, "_"]]:

@@ -12,7 +12,7 @@ from recon.surface.blocks import packed, regions, unpacked, with_neighbours
 from recon.surface.cleaning import without_small_pieces
 from recon.surface.depth import trusted
 from recon.surface.fusion import fuse
-from recon.surface.repair import boundary_loops
+from recon.surface.repair import boundary_loops, open_rims
 from recon.surface.solid import is_volume, remeshed, solid
 from recon.surface.triangles import Triangles
 from tests.conftest import ring_of_cameras, sphere_picture, write_sphere_scene
@@ -142,3 +142,13 @@ def test_a_ball_without_a_bottom_becomes_a_solid() -> None:
     assert trimesh.Trimesh(closed.vertices, closed.faces).volume == pytest.approx(ball.volume, rel=0.12)
     again = remeshed(closed, 32)
     assert trimesh.Trimesh(again.vertices, again.faces).volume == pytest.approx(ball.volume, rel=0.15)
+
+
+def test_open_rims_are_told() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    keep = (ball.triangles_center[:, 2] < 0.9) & (ball.triangles_center[:, 0] < 0.98)
+    rims = open_rims(Triangles(np.asarray(ball.vertices), np.asarray(ball.faces)[keep]))
+    assert len(rims) == 2
+    assert rims[0]["length"] == pytest.approx(2 * np.pi * np.sqrt(1 - 0.9**2), rel=0.1)
+    np.testing.assert_allclose(rims[0]["centre"], [0, 0, 0.9], atol=0.05)
+    assert open_rims(Triangles(np.asarray(ball.vertices), np.asarray(ball.faces))) == []

@@ -12,11 +12,11 @@ from numpy import ndarray
 from data.cameras import Cameras
 from data.scene import Scene
 from kernels.realtime import Blend, Surroundings, rasterize
+from kernels.realtime.blending import TOLERANCE
 from recon.general.views import mean_distance, unlikeness
 from recon.surface.asset import Asset
 from recon.surface.cleaning import decimated
 from recon.surface.options import RealtimeOptions
-from recon.surface.raycast import Raycaster
 from recon.surface.repair import sound
 from recon.surface.triangles import Triangles
 
@@ -103,7 +103,8 @@ def bake_realtime(asset: Asset, scene: Scene, options: RealtimeOptions, behind: 
     Args:
         behind: backdrops; each is shown where the mesh and those before it show nothing.
     """
-    quality = _quality(asset, scene, np.linspace(0, len(asset.mesh.vertices) - 1, min(SAMPLES, len(asset.mesh.vertices))).astype(np.int64))
+    few = np.linspace(0, len(asset.mesh.vertices) - 1, min(SAMPLES, len(asset.mesh.vertices))).astype(np.int64)
+    quality = _quality(asset.mesh, scene.posed(), few)
     views = covering(quality, options.photos)
     return assemble(asset, scene, views, options, behind)
 
@@ -153,20 +154,22 @@ def _corners(vertices: Float[ndarray, "v 3"], origin: Float[ndarray, "3"], camer
     return vertices @ projection[:, :3].T + (projection[:, :3] @ origin + projection[:, 3])
 
 
-def _quality(asset: Asset, scene: Scene, rows: Int[ndarray, "p"]) -> Float[ndarray, "p n"]:
+def _quality(mesh: Triangles, cameras: Cameras, rows: Int[ndarray, "p"]) -> Float[ndarray, "p n"]:
     """How well photos show vertices: 1 where one looks straight at the surface from the median distance, 0 where it does not see it."""
-    points, normals = asset.mesh.vertices[rows], asset.mesh.vertex_normals[rows]
-    cameras = scene.posed()
-    caster, margin = Raycaster(asset.mesh), 2e-3 * float(np.linalg.norm(np.ptp(asset.mesh.vertices, axis=0)))
+    points, normals, origin = mesh.vertices[rows], mesh.vertex_normals[rows], mesh.vertices.mean(0)
+    small = cameras.resized(np.maximum(cameras.sizes * 320 // cameras.sizes.max(), 2))
+    vertices, faces = (mesh.vertices - origin).astype(np.float32), mesh.faces.astype(np.int32)
     out = np.zeros((len(rows), len(cameras)))
     for i, eye in enumerate(cameras.centers):
-        pixels, depth = cameras.project(i, points)
-        inside = (depth > 0) & (pixels > 0).all(1) & (pixels < cameras.sizes[i]).all(1)
+        size = (int(small.sizes[i, 0]), int(small.sizes[i, 1]))
+        seen_at = rasterize(_corners(vertices, origin, small, i), faces, size).depth
+        pixels, depth = small.project(i, points)
+        inside = (depth > 0) & (pixels > 0).all(1) & (pixels < small.sizes[i]).all(1)
+        column, row = (np.where(inside, pixels[:, d], 0).astype(int) for d in (0, 1))
         toward = eye - points
         distance = np.linalg.norm(toward, axis=1)
         cosine = (normals * toward).sum(1) / np.maximum(distance, 1e-12)
-        seen = inside & (cosine > 0)
-        seen[seen] = caster.visible(points, eye, margin, np.flatnonzero(seen))
+        seen = inside & (cosine > 0) & (depth < seen_at[row, column] * (1 + TOLERANCE))
         if seen.any():
             out[seen, i] = cosine[seen] * np.minimum((np.median(distance[seen]) / distance[seen]) ** 2, 4)
     return out
