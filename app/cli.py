@@ -118,6 +118,8 @@ class Export:
     """Where GLB has its colours."""
     levels: int = 1
     """Levels of detail, each with half the faces of the one before, as files of their own (mesh_lod1.glb, ...)."""
+    flatten: bool = False
+    """Take the light out of the texture, as far as it goes with the surface's direction: for scenes with lights of their own."""
     common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)
 
 

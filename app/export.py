@@ -33,6 +33,7 @@ class ExportTask:
     look: Literal["lit", "unlit"] | None = None
     colors: Literal["texture", "vertices"] | None = None
     levels: int = 1
+    flatten: bool = False
 
     def settled(self) -> "ExportTask":
         """With all that the target decides, where nothing else was said.
@@ -115,12 +116,12 @@ def remade(asset: Asset, task: ExportTask, faces: int | None) -> Generator[Progr
 
     texture = task.texture or asset.texture.shape[0]
     fewer = faces is not None and faces < len(asset.mesh.faces)
-    if not fewer and texture == asset.texture.shape[0]:
+    if not fewer and not task.flatten and texture == asset.texture.shape[0]:
         return asset
     mesh = sound(asset.mesh)
     if fewer:
         mesh = sound(decimated(mesh, faces or 0))
-    painted = yield from bake(mesh, read_transforms(task.result), texture)
+    painted = yield from bake(mesh, read_transforms(task.result), texture, flatten=task.flatten)
     return replace(painted, provenance=asset.provenance)
 
 

@@ -34,11 +34,12 @@ def rasterise(uv, faces, side, owner, weights):
 
 
 @nb.njit(parallel=True, **_OPTIONS)
-def interpolate(vertices, normals, faces, number, owner, weights, points, across):
+def interpolate(vertices, normals, faces, number, owner, weights, points, across, nearest):
     for i in nb.prange(len(number)):
         at = number[i]
         a, b, c = faces[owner[at], 0], faces[owner[at], 1], faces[owner[at], 2]
         wa, wb, wc = weights[at, 0], weights[at, 1], weights[at, 2]
+        nearest[i] = a if wa >= wb and wa >= wc else (b if wb >= wc else c)
         square = 0.0
         for k in range(3):
             points[i, k] = wa * vertices[a, k] + wb * vertices[b, k] + wc * vertices[c, k]
@@ -67,12 +68,12 @@ def facing(points, normals, eye, m, width, height, least, border, seen, good):
 
 
 @nb.njit(parallel=True, **_OPTIONS)
-def add_photo(picture, low, trust, rows, seen, clear, typical, least, detail, base):
+def add_photo(picture, low, trust, rows, seen, share, typical, least, detail, base):
     height, width = trust.shape
     half, one = np.float32(0.5), np.float32(1)
     band = np.float32(0.05 * max(height, width))
     for k in nb.prange(len(rows)):
-        if clear[k]:
+        if share[k] > 0:
             x, y, cosine, distance = seen[k, 0], seen[k, 1], seen[k, 2], seen[k, 3]
             i, j = int(math.floor(x - half)), int(math.floor(y - half))
             a, b = x - half - np.float32(i), y - half - np.float32(j)
@@ -81,7 +82,7 @@ def add_photo(picture, low, trust, rows, seen, clear, typical, least, detail, ba
             fade = min(max(edge / band, np.float32(0.02)), one)
             trusted = w00 * trust[j, i] + w01 * trust[j, i + 1] + w10 * trust[j + 1, i] + w11 * trust[j + 1, i + 1]
             worth = cosine * typical / distance
-            weight = worth * worth * fade * trusted
+            weight = worth * worth * fade * trusted * share[k]
             if weight > least:
                 row, best = rows[k], weight * weight * weight * weight
                 for c in range(3):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 LEAST_COSINE = 0.15
@@ -24,6 +24,8 @@ class Texels:
     """Points of the surface."""
     normals: Float[ndarray, "p 3"]
     """Unit length, interpolated between vertices."""
+    nearest: Int[ndarray, "p"]
+    """The nearest of the face's vertices."""
 
 
 def surface(
@@ -42,8 +44,9 @@ def surface(
     cpu.rasterise(np.ascontiguousarray(uv, np.float64), np.ascontiguousarray(uv_faces, np.int64), side, owner, weights)
     number = np.flatnonzero(owner >= 0)
     points, across = np.empty((len(number), 3)), np.empty((len(number), 3), np.float32)
-    cpu.interpolate(vertices, normals, np.ascontiguousarray(faces, np.int64), number, owner, weights, points, across)
-    return Texels(number, points, across)
+    nearest = np.empty(len(number), np.int32)
+    cpu.interpolate(vertices, normals, np.ascontiguousarray(faces, np.int64), number, owner, weights, points, across, nearest)
+    return Texels(number, points, across, nearest)
 
 
 def surface_reference(
@@ -69,7 +72,8 @@ def surface_reference(
     w, corners = weights[number][..., None], faces[owner[number]]
     across = (normals[corners] * w).sum(1)
     across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
-    return Texels(number, (vertices[corners] * w).sum(1), across.astype(np.float32))
+    nearest = np.take_along_axis(corners, weights[number].argmax(1)[:, None], axis=1)[:, 0]
+    return Texels(number, (vertices[corners] * w).sum(1), across.astype(np.float32), nearest.astype(np.int32))
 
 
 def facing(
@@ -107,7 +111,7 @@ def facing_reference(
 
 def add_photo(
     picture: UInt8[ndarray, "h w 3"], low: Float[ndarray, "h w 3"], trust: Float[ndarray, "h w"], rows: Int[ndarray, "k"],
-    seen: Float[ndarray, "k 4"], clear: Bool[ndarray, "k"], detail: Float[ndarray, "p 4"], base: Float[ndarray, "p 4"],
+    seen: Float[ndarray, "k 4"], share: Float[ndarray, "k"], detail: Float[ndarray, "p 4"], base: Float[ndarray, "p 4"],
 ) -> None:  # fmt: skip
     """Add a photo's fine detail and low band to the texels that it sees, each with its weight.
 
@@ -118,21 +122,23 @@ def add_photo(
         low: the photo's low band.
         trust: factor of the weight at each pixel.
         rows, seen: what `facing` returns.
-        clear: nothing lies between the texel and the photo.
+        share: of its weight that the photo has at each texel: 0 where something lies between them.
         detail, base: colours times weight, and weight; changed in place.
     """
     from kernels.texels import cpu
 
+    clear = share > 0
     if clear.any():
         typical = float(np.median(seen[clear, 3]))
-        cpu.add_photo(picture, low, trust, rows, seen, clear, np.float32(typical), np.float32(LEAST_WEIGHT), detail, base)
+        cpu.add_photo(picture, low, trust, rows, seen, np.ascontiguousarray(share, np.float32), np.float32(typical), np.float32(LEAST_WEIGHT), detail, base)
 
 
 def add_photo_reference(
     picture: UInt8[ndarray, "h w 3"], low: Float[ndarray, "h w 3"], trust: Float[ndarray, "h w"], rows: Int[ndarray, "k"],
-    seen: Float[ndarray, "k 4"], clear: Bool[ndarray, "k"], detail: Float[ndarray, "p 4"], base: Float[ndarray, "p 4"],
+    seen: Float[ndarray, "k 4"], share: Float[ndarray, "k"], detail: Float[ndarray, "p 4"], base: Float[ndarray, "p 4"],
 ) -> None:  # fmt: skip
     """The twin of `add_photo` in plain NumPy."""
+    clear = share > 0
     if not clear.any():
         return
     rows, (x, y, cosine, distance) = rows[clear], seen[clear].T
@@ -143,7 +149,7 @@ def add_photo_reference(
     value = (1 - b) * ((1 - a) * stack[j, i] + a * stack[j, i + 1]) + b * ((1 - a) * stack[j + 1, i] + a * stack[j + 1, i + 1])
     edge = np.minimum(np.minimum(x, width - x), np.minimum(y, height - y))
     fade = np.clip(edge / (0.05 * max(height, width)), 0.02, 1)
-    weight = (cosine * np.median(distance) / distance) ** 2 * fade * value[:, 6]
+    weight = (cosine * np.median(distance) / distance) ** 2 * fade * value[:, 6] * share[clear]
     good = weight > LEAST_WEIGHT
     rows, value, weight = rows[good], value[good], weight[good, None]
     detail[rows] += np.concatenate([(value[:, :3] - value[:, 3:6]) * weight**4, weight**4], axis=1)

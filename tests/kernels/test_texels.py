@@ -57,14 +57,14 @@ def test_what_a_photo_adds_equals_the_twin(sphere: Triangles, camera: Cameras) -
     np.testing.assert_array_equal(rows, twin_rows)
     np.testing.assert_allclose(seen, twin_seen, rtol=1e-5)
     assert 0.1 < len(rows) / len(texels.points) < 0.6
-    clear = rng.random(len(rows)) > 0.3
+    share = rng.random(len(rows), np.float32) * (rng.random(len(rows)) > 0.3)
     sums = []
     for f in (add_photo, add_photo_reference):
         detail, base = np.ones((2, len(texels.points), 4), np.float32)
-        f(picture, low, trust, rows, seen, clear, detail, base)
+        f(picture, low, trust, rows, seen, share, detail, base)
         sums.append((detail, base))
     np.testing.assert_allclose(sums[0], sums[1], rtol=2e-4, atol=2e-3)
-    assert (sums[0][1][rows[~clear]] == 1).all()
+    assert (sums[0][1][rows[share == 0]] == 1).all()
     assert (sums[0][1][:, 3] > 1).sum() > 100
-    add_photo(picture, low, trust, rows, seen, np.zeros(len(rows), bool), *sums[0])  # nothing clear adds nothing
+    add_photo(picture, low, trust, rows, seen, np.zeros(len(rows), np.float32), *sums[0])  # no share adds nothing
     np.testing.assert_allclose(sums[0], sums[1], rtol=2e-4, atol=2e-3)

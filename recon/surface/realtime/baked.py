@@ -12,8 +12,8 @@ from numpy import ndarray
 from data.cameras import Cameras
 from data.scene import Scene
 from kernels.realtime import Blend, Surroundings, rasterize
-from kernels.realtime.blending import TOLERANCE
 from recon.general.views import mean_distance, unlikeness
+from recon.surface.agreement import shown
 from recon.surface.asset import Asset
 from recon.surface.cleaning import decimated
 from recon.surface.options import RealtimeOptions
@@ -104,7 +104,7 @@ def bake_realtime(asset: Asset, scene: Scene, options: RealtimeOptions, behind: 
         behind: backdrops; each is shown where the mesh and those before it show nothing.
     """
     few = np.linspace(0, len(asset.mesh.vertices) - 1, min(SAMPLES, len(asset.mesh.vertices))).astype(np.int64)
-    quality = _quality(asset.mesh, scene.posed(), few)
+    quality = _quality(asset.mesh, scene, few)
     views = covering(quality, options.photos)
     return assemble(asset, scene, views, options, behind)
 
@@ -154,25 +154,11 @@ def _corners(vertices: Float[ndarray, "v 3"], origin: Float[ndarray, "3"], camer
     return vertices @ projection[:, :3].T + (projection[:, :3] @ origin + projection[:, 3])
 
 
-def _quality(mesh: Triangles, cameras: Cameras, rows: Int[ndarray, "p"]) -> Float[ndarray, "p n"]:
+def _quality(mesh: Triangles, scene: Scene, rows: Int[ndarray, "p"]) -> Float[ndarray, "p n"]:
     """How well photos show vertices: 1 where one looks straight at the surface from the median distance, 0 where it does not see it."""
-    points, normals, origin = mesh.vertices[rows], mesh.vertex_normals[rows], mesh.vertices.mean(0)
-    small = cameras.resized(np.maximum(cameras.sizes * 320 // cameras.sizes.max(), 2))
-    vertices, faces = (mesh.vertices - origin).astype(np.float32), mesh.faces.astype(np.int32)
-    out = np.zeros((len(rows), len(cameras)))
-    for i, eye in enumerate(cameras.centers):
-        size = (int(small.sizes[i, 0]), int(small.sizes[i, 1]))
-        seen_at = rasterize(_corners(vertices, origin, small, i), faces, size).depth
-        pixels, depth = small.project(i, points)
-        inside = (depth > 0) & (pixels > 0).all(1) & (pixels < small.sizes[i]).all(1)
-        column, row = (np.where(inside, pixels[:, d], 0).astype(int) for d in (0, 1))
-        toward = eye - points
-        distance = np.linalg.norm(toward, axis=1)
-        cosine = (normals * toward).sum(1) / np.maximum(distance, 1e-12)
-        seen = inside & (cosine > 0) & (depth < seen_at[row, column] * (1 + TOLERANCE))
-        if seen.any():
-            out[seen, i] = cosine[seen] * np.minimum((np.median(distance[seen]) / distance[seen]) ** 2, 4)
-    return out
+    what = shown(mesh, scene, rows, colors=False)
+    typical = np.array([np.median(d[s]) if s.any() else 1.0 for d, s in zip(what.distance.T, what.seen.T, strict=True)])
+    return what.cosine * np.minimum((typical / what.distance) ** 2, 4)
 
 
 def _trust(vertices: Float[ndarray, "v 3"], scene: Scene, views: Sequence[int]) -> UInt8[ndarray, "v m"]:
