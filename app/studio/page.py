@@ -1,5 +1,6 @@
 """The page: drop photos, read what is wrong with them, start, watch, cancel, turn the mesh around, download."""
 
+import html
 import os
 import time
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ def build(projects: Path, defaults: ReconstructOptions | None = None) -> gr.Bloc
                 with gr.Row():
                     glb = gr.DownloadButton("Download GLB", interactive=False, elem_id="download")
                     report = gr.DownloadButton("Download report", interactive=False)
+                    viewer = gr.DownloadButton("Download interactive page", interactive=False)
+                scene = gr.HTML(visible=False, elem_id="realtime")
 
         files.upload(lambda names: _check(projects, names), files, [project, findings, start])
         files.clear(lambda: (None, "", gr.Button(interactive=False)), None, [project, findings, start])
@@ -60,7 +63,7 @@ def build(projects: Path, defaults: ReconstructOptions | None = None) -> gr.Bloc
         run = start.click(partial(_run, options), [project, quality], outputs, concurrency_limit=1, concurrency_id="reconstruct")
         # Not an output of the generator: Gradio 6 announces a generator's last value twice, and a viewer still loading
         # when the second comes stays blank.
-        run.success(lambda path: path, mesh, model)
+        run.success(lambda path: path, mesh, model).success(_in_real_time, mesh, [scene, viewer])
         cancel.click(_cancel, job, [status, start, cancel], queue=False)
     return page.queue(max_size=16)
 
@@ -106,8 +109,21 @@ def _run(options: ReconstructOptions, project: str | None, quality: Any) -> Iter
     report = job.result or {}
     score = f"{report['mesh']['faces']:,} faces from {report['views']['used']} of {report['views']['given']} photos in {report['seconds']['total']:.0f} s."
     notes = "".join(f"\n- {warning}" for warning in report["warnings"])
-    glb, html = gr.DownloadButton(value=str(out / "mesh.glb"), interactive=True), gr.DownloadButton(value=str(out / "report.html"), interactive=True)
-    yield None, f"**Done.** {score}{notes}", gr.Image(visible=False), str(out / "mesh.glb"), gr.Video(str(out / "turntable.mp4"), visible=True), glb, html, idle, busy
+    glb, page = gr.DownloadButton(value=str(out / "mesh.glb"), interactive=True), gr.DownloadButton(value=str(out / "report.html"), interactive=True)
+    yield None, f"**Done.** {score}{notes}", gr.Image(visible=False), str(out / "mesh.glb"), gr.Video(str(out / "turntable.mp4"), visible=True), glb, page, idle, busy
+
+
+def _in_real_time(mesh: str | None) -> tuple[gr.HTML, gr.DownloadButton]:
+    """The page that shows the photos on the mesh, within this one."""
+    if mesh is None:
+        return gr.HTML(visible=False), gr.DownloadButton(interactive=False)
+    result = Path(mesh).parent
+    job = Job("export", {"result": str(result), "format": "html"})
+    for _ in job.run():
+        pass
+    path = Path((job.result or {})["files"][0])
+    frame = f'<iframe title="The scene in real time" srcdoc="{html.escape(path.read_text())}" style="width:100%;height:560px;border:0"></iframe>'
+    return gr.HTML(frame, visible=True), gr.DownloadButton(value=str(path), interactive=True)
 
 
 def _status(event: Event, elapsed: float) -> str:
