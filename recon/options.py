@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from data.errors import InputError
 from data.options import PoseOptions
 from recon.hashgrid.options import HashGridOptions
 from recon.surface.options import SurfaceOptions
@@ -28,7 +27,8 @@ class ReconstructOptions:
     """How the scene is represented. hashgrid: trained on the photos; general: a trained model looks at them, no training;
     auto: general for drafts, for up to 8 photos and when tuned, else hashgrid."""
     tune: Tune = "none"
-    """General engine: how long the model is tuned on the scene's photos before it is asked for pictures and depth."""
+    """How long the mesh is refined on the photos, its vertices moved to where they agree; the general engine's model is tuned on them
+    first, for as long."""
     quality: Quality = "standard"
     """draft: two minutes on a laptop; standard: some five; high: an hour, or a GPU."""
     device: Device = "auto"
@@ -55,13 +55,7 @@ class ReconstructOptions:
     """How the mesh is made."""
 
     def engine_for(self, photos: int) -> Engine:
-        """The engine that ``auto`` stands for; who sets what only one engine has means that engine.
-
-        Raises:
-            InputError: tuning is asked of an engine that has none.
-        """
-        if self.engine == "hashgrid" and self.tune != "none":
-            raise InputError("--tune belongs to the general engine; the hashgrid engine always trains on the photos. Leave one of the two out.")
+        """The engine that ``auto`` stands for; who sets what only one engine has means that engine."""
         if self.engine != "auto":
             return self.engine
         if self.tune != "none":

@@ -50,12 +50,13 @@ from recon.surface.fusion import fuse, voxel_size
 from recon.surface.options import RealtimeOptions
 from recon.surface.realtime.baked import Baked, bake_realtime
 from recon.surface.realtime.choosing import open_renderer
+from recon.surface.realtime.refining import RefineOptions, refine
 from recon.surface.realtime.stored import load_baked, save_baked
 from recon.surface.repair import open_rims
 from recon.surface.stereo import sweep_depths, sweep_ranges
 from recon.surface.texture import bake
 from recon.surface.triangles import Triangles
-from recon.surface.unwrapping import Unwrapper
+from recon.surface.unwrapping import Atlas, Unwrapper
 
 T = TypeVar("T")
 
@@ -63,8 +64,8 @@ FEW_PHOTOS = 5
 """With silhouettes and at most so many photos, depths need not be confirmed by other views (measured on four neighbouring ones)."""
 
 _SHARES = {
-    "hashgrid": {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "realtime": 3, "previews": 1, "turntable": 4},
-    "general": {"read": 1, "poses": 12, "prepare": 3, "look": 25, "tune": 60, "evaluate": 30, "depth": 30, "mesh": 6, "texture": 10, "realtime": 4, "previews": 1, "turntable": 5},
+    "hashgrid": {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "realtime": 3, "refine": 20, "previews": 1, "turntable": 4},
+    "general": {"read": 1, "poses": 12, "prepare": 3, "look": 25, "tune": 60, "evaluate": 30, "depth": 30, "mesh": 6, "texture": 10, "realtime": 4, "refine": 60, "previews": 1, "turntable": 5},
 }  # fmt: skip
 """Each engine's stages and their typical shares of the whole time, for the time left."""
 _OWN = ("mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "transforms.json", "points.ply", "images", "masks", "field", "realtime",
@@ -402,12 +403,27 @@ class _Run:
             asset = yield from self.timed_stage("texture", textured(mesh, unwrapper))
         baked = None
         if options.realtime:
-            baked = yield from self.timed_stage("realtime", self.baked(asset, scene, wide))
+            asset, baked = yield from self.timed_stage("realtime", self.baked(scene, wide))
+            if self.options.tune != "none":
+                asset, baked = yield from self.timed_stage("refine", self.refined(asset, baked, scene))
         self.state["done"].append("texture")
         self._store()
         return asset, baked
 
-    def baked(self, asset: Asset, scene: Scene, wide: DepthMaps) -> Generator[Progress, None, Baked]:
+    def refined(self, asset: Asset, baked: Baked, scene: Scene) -> Generator[Progress, None, tuple[Asset, Baked]]:
+        """The mesh's vertices moved to where the photos agree, its texture painted anew on the same charts."""
+        path = self.task.out / "mesh.glb"
+        names = [p.name for p in scene.image_paths]
+        masks = [scene.mask(names.index(name)) for name in baked.names] if scene.mask_meaning == "object" else []
+        moved = yield from refine(baked, RefineOptions(seconds=TUNE_SECONDS[self.options.tune], seed=self.options.seed), masks)
+        painted = yield from bake(moved.asset.mesh, scene, self.options.surface.texture, atlas=Atlas(asset.uv, asset.uv_faces))
+        replace(painted, provenance=asset.provenance).write(path)
+        again = load_asset(path)
+        baked = bake_realtime(again, scene, RealtimeOptions(), moved.backdrops())
+        save_baked(baked, self.task.out)
+        return again, baked
+
+    def baked(self, scene: Scene, wide: DepthMaps) -> Generator[Progress, None, tuple[Asset, Baked]]:
         """The mesh with the photos that it shows, and with what stands behind its holes.
 
         Args:
@@ -420,7 +436,7 @@ class _Run:
         yield Progress("realtime", 0.4, "choosing photos")
         baked = bake_realtime(asset, scene, RealtimeOptions(), behind)
         save_baked(baked, self.task.out)
-        return baked
+        return asset, baked
 
     def shown(self, baked: Baked | None, held_out: Scene | None, background: tuple[float, float, float] | None) -> list[HeldOutView]:
         """Scores of the real-time pictures of held-out views."""

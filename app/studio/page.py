@@ -23,7 +23,7 @@ _INTRO = "# Lumigraph\nPhotos to 3D, on this machine. Drop 20 to 60 overlapping 
 _QUALITIES = [("Draft: two or three minutes", "draft"), ("Standard: five to ten minutes", "standard"), ("High: an hour, or a GPU", "high")]
 _STAGE_NAMES = {
     "read": "Reading photos", "poses": "Finding the cameras", "prepare": "Preparing photos", "stereo": "Comparing photos", "train": "Learning the scene",
-    "evaluate": "Scoring held-out views", "depth": "Measuring depth", "mesh": "Building the mesh", "texture": "Painting the texture", "realtime": "Choosing photos to show",
+    "evaluate": "Scoring held-out views", "depth": "Measuring depth", "mesh": "Building the mesh", "texture": "Painting the texture", "realtime": "Choosing photos to show", "refine": "Refining the mesh",
     "previews": "Taking pictures", "turntable": "Filming the turntable", "start": "Starting",
 }  # fmt: skip
 

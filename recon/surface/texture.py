@@ -17,7 +17,7 @@ from recon.surface.asset import Asset
 from recon.surface.flattening import flattened
 from recon.surface.raycast import Raycaster
 from recon.surface.triangles import Triangles
-from recon.surface.unwrapping import Unwrapper
+from recon.surface.unwrapping import Atlas, Unwrapper
 
 NEAR_BY = 100_000
 """Texels with a colour, at least, of which the nearest give theirs to texels that no photo sees."""
@@ -35,7 +35,7 @@ class _Photo:
 
 
 def bake(
-    mesh: Triangles, scene: Scene, side: int, unwrapper: Unwrapper | None = None, flatten: bool = False
+    mesh: Triangles, scene: Scene, side: int, unwrapper: Unwrapper | None = None, flatten: bool = False, atlas: Atlas | None = None,
 ) -> Generator[Progress, None, Asset]:
     """Texture a mesh from the photos of a scene (pinhole views).
 
@@ -46,11 +46,13 @@ def bake(
 
     Args:
         unwrapper: one that was started ahead; it is used up.
+        atlas: texture coordinates that the mesh has already.
         flatten: take out the light as far as it goes with the surface's direction.
     """
-    yield Progress("texture", 0.0, "unwrapping")
-    with unwrapper or Unwrapper() as child:
-        atlas = yield from child.unwrap(mesh, side)
+    if atlas is None:
+        yield Progress("texture", 0.0, "unwrapping")
+        with unwrapper or Unwrapper() as child:
+            atlas = yield from child.unwrap(mesh, side)
     texels = surface(mesh.vertices, mesh.vertex_normals, mesh.faces, atlas.uv, atlas.faces, side)
     cameras = scene.posed()
     projections = cameras.projections

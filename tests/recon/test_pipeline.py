@@ -123,5 +123,3 @@ def test_the_engine_follows_from_photos_and_quality() -> None:
     assert replace(options, steps=500).engine_for(10) == "hashgrid"
     assert OPTIONS.resolved(10).engine == "hashgrid"
     assert replace(options, engine="general").resolved(400).engine == "general"
-    with pytest.raises(InputError, match="--tune belongs to the general engine"):
-        replace(options, engine="hashgrid", tune="1m").resolved(10)

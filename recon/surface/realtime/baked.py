@@ -58,6 +58,14 @@ class Baked:
         importance = np.sqrt((last - unlike[order[:count]]) / max(last - least, 1e-12))
         return order[:count], importance.astype(np.float32)
 
+    def backdrops(self) -> list[Triangles]:
+        """What stands behind the mesh, in the world."""
+        around, parts = self.around, []
+        vertices = around.vertices.astype(np.float64) + self.origin
+        for start, end in pairwise((*around.layers, len(around.faces))):
+            parts.append(Triangles(vertices, around.faces.astype(np.int64)).kept(np.arange(start, end)))
+        return parts
+
     def vertex_layers(self) -> Int[ndarray, "v"]:
         """The layer that each vertex belongs to."""
         layer = np.zeros(len(self.around.vertices), np.int64)
