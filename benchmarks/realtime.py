@@ -27,7 +27,7 @@ from recon.surface.realtime.stored import load_baked
 def quality(scenes: list[Path], arguments: argparse.Namespace) -> None:
     """Each scene reconstructed with views held out; the field and the baked mesh asked for the same pictures."""
     for scene in scenes:
-        options = ReconstructOptions(engine=arguments.engine, quality=arguments.quality, turntable=False, device=arguments.device)
+        options = ReconstructOptions(engine=arguments.engine, quality=arguments.quality, turntable=False, device=arguments.device, tune=arguments.tune)
         report = run_task(Task(scene, arguments.out / scene.name, options, hold_out=8, overwrite=True))
         field = report["quality"]
         key = "psnr_subject" if field["psnr_subject"] is not None else "psnr"
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--quality", default="standard")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--tune", default="none")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--chromium")
     parser.add_argument("--out", type=Path, default=Path("/tmp/lumigraph-realtime"))
