@@ -1,7 +1,7 @@
 """The renderer that is fastest on a machine."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import UInt8
@@ -12,6 +12,7 @@ from recon.surface.realtime import software
 from recon.surface.realtime.baked import Baked
 
 
+@runtime_checkable
 class Renderer(Protocol):
     """What shows a `Baked`."""
 
