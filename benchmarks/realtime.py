@@ -35,6 +35,8 @@ def quality(scenes: list[Path], arguments: argparse.Namespace) -> None:
             "engine": report["engine"], "measure": key, "field": field[key], "realtime": field["realtime"][key],
             "loss": field[key] - field["realtime"][key], "faces": report["mesh"]["faces"], "seconds": report["seconds"], "peak_memory_mb": report["peak_memory_mb"],
         }  # fmt: skip
+        if "before_tuning" in field["realtime"]:
+            row["realtime_before_tuning"] = field["realtime"]["before_tuning"][key]
         print(scene.name, json.dumps(row), flush=True)
 
 

@@ -116,12 +116,12 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     if held_out is not None:
         scores = yield from run.stage("evaluate", evaluate_views(field, held_out, field.near, field.empty_background, task.out))
     asset, baked = yield from run.meshed(train, field, maps)
-    shown = run.shown(baked, held_out, field.empty_background)
+    shown, before = (run.shown(b, held_out, field.empty_background) for b in (baked, run.unrefined))
     yield Progress("previews", 0.0, "pictures of the mesh")
     sides = yield from run.stage("previews", previews.four_sides(asset, train.posed(), task.out))
     if task.options.turntable:
         yield from run.stage("turntable", previews.turntable(asset, train.posed(), task.out / "turntable.mp4"))
-    report = run.report(scene, working, given, poses, findings, scores, shown, asset, sides)
+    report = run.report(scene, working, given, poses, findings, scores, shown, before, asset, sides)
     write_json(task.out / "report.json", report)
     run.finish()
     yield Progress("turntable", 1.0, "done")
@@ -143,6 +143,7 @@ class _Run:
         self.seconds: dict[str, float] = {}
         self.state: dict[str, Any] = {"done": []}
         self.tuning: dict[str, Any] | None = None
+        self.unrefined: Baked | None = None
         self.device = _device(self.options.device)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -405,6 +406,7 @@ class _Run:
         if options.realtime:
             asset, baked = yield from self.timed_stage("realtime", self.baked(scene, wide))
             if self.options.tune != "none":
+                self.unrefined = baked
                 asset, baked = yield from self.timed_stage("refine", self.refined(asset, baked, scene))
         self.state["done"].append("texture")
         self._store()
@@ -453,23 +455,17 @@ class _Run:
 
     def report(
         self, scene: Scene, working: Scene, given: int, poses: dict[str, Any], findings: list[Finding],
-        scores: list[HeldOutView], shown: list[HeldOutView], asset: Asset, sides: list[str],
+        scores: list[HeldOutView], shown: list[HeldOutView], before: list[HeldOutView], asset: Asset, sides: list[str],
     ) -> dict[str, Any]:  # fmt: skip
         """What was done, how well and in what time; see the design for the keys."""
         from data import __version__
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        quality: dict[str, Any] = {"psnr": None, "ssim": None, "lpips": None, "held_out": [asdict(s) for s in scores]}
-        if scores:
-            quality |= {"psnr": float(np.mean([s.psnr for s in scores])), "ssim": float(np.mean([s.ssim for s in scores]))}
-            subject = [s.psnr_subject for s in scores if s.psnr_subject is not None]
-            quality["psnr_subject"] = float(np.mean(subject)) if subject else None
+        quality: dict[str, Any] = {"psnr": None, "ssim": None, "lpips": None, **_means(scores), "held_out": [asdict(s) for s in scores]}
         if shown:
-            subject = [s.psnr_subject for s in shown if s.psnr_subject is not None]
-            quality["realtime"] = {
-                "psnr": float(np.mean([s.psnr for s in shown])), "ssim": float(np.mean([s.ssim for s in shown])),
-                "psnr_subject": float(np.mean(subject)) if subject else None,
-            }  # fmt: skip
+            quality["realtime"] = _means(shown)
+        if before:
+            quality["realtime"]["before_tuning"] = _means(before)
         cameras = working.posed()
         points = working.points
         pick = slice(None, None, max(len(points) // 1500, 1)) if points is not None else slice(0)
@@ -492,6 +488,17 @@ class _Run:
                 "rgb": [] if points is None else points.rgb[pick].tolist(),
             },
         }  # fmt: skip
+
+
+def _means(scores: list[HeldOutView]) -> dict[str, float | None]:
+    """Over the views; nothing of none."""
+    if not scores:
+        return {}
+    subject = [s.psnr_subject for s in scores if s.psnr_subject is not None]
+    return {
+        "psnr": float(np.mean([s.psnr for s in scores])), "ssim": float(np.mean([s.ssim for s in scores])),
+        "psnr_subject": float(np.mean(subject)) if subject else None,
+    }  # fmt: skip
 
 
 def fingerprint(scene: Scene, task: Task) -> str:

@@ -27,7 +27,7 @@ def write_page(baked: Baked, path: Path, title: str, quality: int = 85) -> Path:
         quality: of the photos' JPEG, 1 to 95.
     """
     around, cameras = baked.around, baked.cameras
-    photos = [_jpeg(photo, quality) for photo in around.photos]
+    photos = [_jpeg(photo[..., :3], quality) for photo in around.photos]
     parts: list[Any] = [
         around.vertices.astype("<f4"), np.round(around.normals * 127).astype(np.int8), around.colors, baked.vertex_layers().astype(np.uint8),
         around.faces.astype("<u4"), np.ascontiguousarray(around.trust.T), *photos,
@@ -39,7 +39,8 @@ def write_page(baked: Baked, path: Path, title: str, quality: int = 85) -> Path:
     shaders = Path(opengl.__file__).parent
     page = (_HERE / "page.html").read_text()
     for key, value in (
-        ("TITLE", html.escape(title)), ("VERTEX", (shaders / "blending.vert").read_text()), ("FRAGMENT", (shaders / "blending.frag").read_text()),
+        ("TITLE", html.escape(title)), ("SURFACE_VERT", (shaders / "surface.vert").read_text()), ("SURFACE_FRAG", (shaders / "surface.frag").read_text()),
+        ("SCREEN_VERT", (shaders / "screen.vert").read_text()), ("BLENDING_FRAG", (shaders / "blending.frag").read_text()),
         ("META", json.dumps(meta).replace("<", "\\u003c")), ("DATA", base64.b64encode(data).decode()),
         ("BUNDLE", (_HERE / "bundle.js").read_text().replace("</script", "<\\/script")),
     ):  # fmt: skip

@@ -1,8 +1,8 @@
 // The viewer: a mesh that shows its photos, blended in the fragment shader. `make viewer` bundles this with three.js into bundle.js.
 import {
   BackSide, BufferAttribute, BufferGeometry, Color, DataArrayTexture, DoubleSide, FloatType, FrontSide, GLSL3, LinearFilter,
-  LineBasicMaterial, LineSegments, Matrix4, Mesh, MeshBasicMaterial, NearestFilter, PerspectiveCamera, RawShaderMaterial, RedFormat,
-  Scene, Vector2, Vector3, WebGLArrayRenderTarget, WebGLRenderer,
+  DepthTexture, LineBasicMaterial, LineSegments, Matrix4, Mesh, MeshBasicMaterial, NearestFilter, PerspectiveCamera, RawShaderMaterial,
+  RedFormat, SRGBColorSpace, Scene, Vector2, Vector3, WebGLArrayRenderTarget, WebGLRenderer, WebGLRenderTarget,
 } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 
@@ -62,7 +62,7 @@ async function start() {
   // What each photo's camera sees of the mesh: its depth.
   const depthOnly = new RawShaderMaterial({
     glslVersion: GLSL3, side: BackSide, uniforms: { picture: { value: new Matrix4() }, layers: { value: meta.layers } },
-    vertexShader: "precision highp float;\n#define PHOTOS 1\n" + $("vertex").textContent,
+    vertexShader: "precision highp float;\n" + $("surface-vertex").textContent,
     fragmentShader: "precision highp float; in vec3 point; uniform mat4 picture; out vec4 color; void main() { color = vec4((picture * vec4(point, 1.0)).w); }",
   });
   const mesh = new Mesh(geometry, depthOnly), scene = new Scene();
@@ -84,14 +84,42 @@ async function start() {
     eye: { value: new Vector3() }, centers: { value: [...Array(MOST)].map(() => new Vector3()) }, projections: { value: new Float32Array(12 * MOST) },
     layerOf: { value: new Float32Array(MOST) }, importance: { value: new Float32Array(MOST) }, photoSize: { value: new Vector2(width, height) },
     sharpness: { value: meta.how.sharpness }, least: { value: meta.how.floor }, tolerance: { value: meta.tolerance }, border: { value: meta.border },
-    leastCosine: { value: meta.least_cosine },
+    leastCosine: { value: meta.least_cosine }, background: { value: new Vector3() },
   };
-  const blended = (count) => new RawShaderMaterial({
-    glslVersion: GLSL3, side: FrontSide, uniforms, vertexShader: `precision highp float;\n#define PHOTOS ${count}\n` + $("vertex").textContent,
-    fragmentShader: `precision highp float; precision highp sampler2DArray;\n#define PHOTOS ${count}\n` + $("fragment").textContent,
+  // First pass: what each pixel shows of the mesh. Second pass: its colour.
+  const surface = new RawShaderMaterial({
+    glslVersion: GLSL3, side: FrontSide, uniforms, vertexShader: "precision highp float;\n" + $("surface-vertex").textContent,
+    fragmentShader: "precision highp float;\n" + $("surface-fragment").textContent,
   });
+  mesh.material = surface;
+  const seen = new WebGLRenderTarget(4, 4, { count: 4, minFilter: NearestFilter, magFilter: NearestFilter, depthTexture: new DepthTexture(4, 4) });
+  seen.textures[0].type = FloatType;
+  seen.textures.forEach((texture, i) => { uniforms[["places", "shades", "trustsA", "trustsB"][i]] = { value: texture }; });
+  const blended = (count) => new RawShaderMaterial({
+    glslVersion: GLSL3, uniforms, depthTest: false, depthWrite: false, vertexShader: "precision highp float;\n" + $("screen-vertex").textContent,
+    fragmentShader: `precision highp float; precision highp sampler2D; precision highp sampler2DArray;\n#define PHOTOS ${count}\n` + $("blending-fragment").textContent,
+  });
+  const corners = new BufferGeometry();
+  corners.setAttribute("corner", new BufferAttribute(new Float32Array([-1, -1, 3, -1, -1, 3]), 2));
+  corners.setDrawRange(0, 3);
   let count = Math.min(meta.how.photos, m, MOST);
-  mesh.material = blended(count);
+  const screen = new Mesh(corners, blended(count)), screens = new Scene();
+  screen.frustumCulled = false;
+  screens.add(screen);
+  function useOf(photos) { count = photos; shown = ""; screen.material.dispose(); screen.material = blended(count); }
+  function paint(color) {
+    const w = renderer.domElement.width, h = renderer.domElement.height;
+    if (seen.width !== w || seen.height !== h) seen.setSize(w, h);
+    const shown = color.getRGB({}, SRGBColorSpace);
+    uniforms.background.value.set(shown.r, shown.g, shown.b);
+    renderer.autoClear = true;
+    renderer.setClearColor(0x000000, 0);
+    renderer.setRenderTarget(seen);
+    renderer.render(scene, camera);
+    renderer.setRenderTarget(null);
+    renderer.render(screens, camera);
+    renderer.autoClear = false;
+  }
   const wire = new Mesh(geometry, new MeshBasicMaterial({ color: 0x2277ff, wireframe: true, transparent: true, opacity: 0.35, side: DoubleSide }));
   wire.frustumCulled = false;
   wire.visible = false;
@@ -159,7 +187,6 @@ async function start() {
   const background = new Color();
   function draw() {
     background.set(getComputedStyle(document.body).getPropertyValue("--back").trim());
-    renderer.setClearColor(background, 1);
     camera.near = meta.size * 1e-3;
     camera.far = meta.size * 100;
     camera.updateProjectionMatrix();
@@ -167,9 +194,7 @@ async function start() {
     if (pinned !== null) lensOf(camera, meta, pinned, width, height);
     choose();
     uniforms.picture.value.multiplyMatrices(camera.projectionMatrix, camera.matrixWorldInverse);
-    renderer.autoClear = true;
-    renderer.render(scene, camera);
-    renderer.autoClear = false;
+    paint(background);
     if (wire.visible) { renderer.clearDepth(); frames.add(wire); }
     if (frames.visible || wire.visible) renderer.render(frames, camera);
   }
@@ -180,7 +205,7 @@ async function start() {
     if (controls.update() || turning) {
       const gap = now - before;
       slow = gap > 50 && gap < 1000 ? slow + 1 : Math.max(slow - 1, 0);
-      if (slow > 12 && count > 3) { count--; slow = 0; shown = ""; mesh.material.dispose(); mesh.material = blended(count); }
+      if (slow > 12 && count > 3) { useOf(count - 1); slow = 0; }
       if (turning) turn(now);
       draw();
     }
@@ -256,20 +281,18 @@ async function start() {
   window.lumigraph = {
     meta, renderer, jump, home, draw, turntable, wire: () => $("wire").click(),
     photos: () => count,
-    setPhotos: (value) => { count = value; shown = ""; mesh.material.dispose(); mesh.material = blended(count); },
+    setPhotos: useOf,
     async picture(w, h, projection, center, direction) {
       renderer.setSize(w, h, false);
       const clip = clipOf(projection, w, h, meta.size * 1e-3, meta.size * 100);
       camera.position.set(...center); camera.lookAt(center[0] + direction[0], center[1] + direction[1], center[2] + direction[2]); camera.updateMatrixWorld();
       choose();
       uniforms.picture.value.copy(clip);
-      mesh.material.side = BackSide; // rows of a picture run downwards
-      renderer.setClearColor(0xffffff, 1);
-      renderer.autoClear = true;
-      renderer.render(scene, camera);
+      surface.side = BackSide; // rows of a picture run downwards
+      paint(new Color(1, 1, 1));
       const gl = renderer.getContext(), out = new Uint8Array(w * h * 4);
       gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, out);
-      mesh.material.side = FrontSide;
+      surface.side = FrontSide;
       let text = "";
       for (let i = 0; i < out.length; i += 8192) text += String.fromCharCode(...out.subarray(i, i + 8192));
       return btoa(text);

@@ -2,19 +2,20 @@
 
 For a pixel whose surface point p a few photos k see, at z-depth z_k, with angle a_k between the ray to p and the photo's own ray,
 
-    w_k = importance_k * trust_k(p) * visible_k(p) * border_k(p) * cosine_k(p)^2 * exp(-sharpness * (1 - cos a_k))
+    w_k = importance_k * trust_k(p) * visible_k(p) * border_k(p) * cosine_k(p) * exp(-sharpness * (1 - cos a_k))
 
 where `importance` is of the whole photo for this picture, `trust` is stored at the vertices, `visible` compares z_k with the
 photo's own picture of the mesh's depth, `border` fades a photo out towards its edges, and `cosine` is between the normal and the
-photo's ray. The colour is the mean of the photos' colours and, with the small weight `floor`, of the vertices' own. A backdrop has
-none of its own; there a photo has at least the weight `floor`, with its border continued, so that the likeliest ones stand in.
-The programs of the OpenGL and WebGL renderers (`recon/surface/realtime/blending.glsl`) say the same.
+photo's ray. The colour is the mean of the photos' colours and, with the small weight `floor`, of the vertices' own. On a backdrop
+a photo has at least the weight `floor`, with its border continued: what no photo sees is guessed from those that look that way.
+The programs of the OpenGL and WebGL renderers (`recon/surface/realtime/blending.frag`) say the same.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from kernels.realtime.rasterizing import Raster
@@ -31,7 +32,7 @@ LEAST_COSINE = 0.05
 class Blend:
     """How photos are weighed."""
 
-    sharpness: float = 10.0
+    sharpness: float = 15.0
     """How fast a photo loses weight with the angle between its ray and the picture's."""
     floor: float = 2e-3
     """Weight of the vertices' colours beside the photos."""
@@ -50,7 +51,8 @@ class Surroundings:
     """Where the mesh's faces end, and those of each backdrop but the last: each is shown only where those before show nothing."""
     colors: UInt8[ndarray, "v 3"]
     """Shown where no photo shows anything."""
-    photos: UInt8[ndarray, "m h w 3"]
+    photos: UInt8[ndarray, "m h w 4"]
+    """Red, green, blue, and 255: renderers fetch four numbers as fast as three."""
     depths: Float[ndarray, "m h w"]
     """The mesh as the photos' cameras see it; infinity where they see nothing."""
     projections: Float[ndarray, "m 3 4"]
@@ -58,6 +60,11 @@ class Surroundings:
     centers: Float[ndarray, "m 3"]
     trust: UInt8[ndarray, "v m"]
     """Of each photo at each vertex, 255 for full."""
+
+    @cached_property
+    def doubted(self) -> Bool[ndarray, "m"]:
+        """Photos that are not fully trusted everywhere."""
+        return np.asarray((self.trust < 255).any(0))
 
 
 def blend(
@@ -75,9 +82,10 @@ def blend(
     from kernels.realtime import cpu
 
     picture = np.empty((*raster.face.shape, 3), np.uint8)
+    texels = around.photos.reshape(len(around.photos), -1, 4)
     cpu.blend(
-        around.vertices, around.normals, around.faces, (*around.layers, len(around.faces))[0], around.colors, around.photos, around.depths, around.projections,
-        around.centers, around.trust, raster.face, np.ascontiguousarray(corners, np.float64), np.ascontiguousarray(eye, np.float64),
+        around.vertices, around.normals, around.faces, (*around.layers, len(around.faces))[0], around.colors, texels,
+        around.depths, around.projections, around.centers, around.trust, around.doubted, raster.face, np.ascontiguousarray(corners, np.float64), np.ascontiguousarray(eye, np.float64),
         np.ascontiguousarray(chosen, np.int64), np.ascontiguousarray(importance, np.float32), np.float32(how.sharpness),
         np.float32(how.floor), np.float32(TOLERANCE), np.float32(BORDER), np.float32(LEAST_COSINE), np.array(background, np.uint8), picture,
     )  # fmt: skip
@@ -104,7 +112,7 @@ def blend_reference(
     ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-12)
     height, width = around.photos.shape[1:3]
     lining = number >= (*around.layers, len(around.faces))[0]
-    total = np.where(lining, 1e-9, how.floor)
+    total = np.full(len(number), how.floor)
     color = total[:, None] * (around.colors[at] * w[..., None]).sum(1)
     for k, important in zip(chosen, importance, strict=True):
         local = point @ around.projections[k, :, :3].T + around.projections[k, :, 3]
@@ -121,8 +129,8 @@ def blend_reference(
         toward = around.centers[k] - point
         toward /= np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-12)
         cosine = np.clip((normal * toward).sum(1), LEAST_COSINE, 1)
-        weight = important * weight * cosine**2 * np.exp(-how.sharpness * (1 + (toward * ray).sum(1)))
-        color += weight[:, None] * _bilinear(around.photos[k], x, y)
+        weight = important * weight * cosine * np.exp(-how.sharpness * (1 + (toward * ray).sum(1)))
+        color += weight[:, None] * _bilinear(around.photos[k, :, :, :3], x, y)
         total = total + weight
     picture = np.tile(np.array(background, np.uint8), (*raster.face.shape, 1))
     picture[rows, columns] = np.clip(np.floor(color / total[:, None] + 0.5), 0, 255)

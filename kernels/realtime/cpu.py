@@ -9,6 +9,8 @@ _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 _FAST = {**_OPTIONS, "fastmath": True}
 _BAND = 50
 """Rows of the picture that one core fills at a time: none of its pixels is another's."""
+_CHUNK = 64
+"""Pixels of a row that are blended together: what can be vectorised is computed for all of them, what must be gathered one by one."""
 
 
 @nb.njit(inline="always", **_OPTIONS)
@@ -60,108 +62,173 @@ def rasterize(corners, faces, start, end, face, depth):
             if twice >= 0:  # seen from behind, or from its edge: rows run downwards
                 continue
             inverse = 1 / twice
+            ux, uy, uz, vx, vy, vz = ux * inverse, uy * inverse, uz * inverse, vx * inverse, vy * inverse, vz * inverse
+            wx, wy, wz = wx * inverse, wy * inverse, wz * inverse
             for row in range(max(spans[n, 2], above), min(spans[n, 3], below) + 1):
                 y = row + 0.5
-                for column in range(spans[n, 0], spans[n, 1] + 1):
+                u, v, w = uy * y + uz, vy * y + vz, wy * y + wz
+                first, last = _inside(ux, u, vx, v, wx, w, spans[n, 0], spans[n, 1])
+                for column in range(first, last + 1):
+                    if start > 0 and 0 <= face[row, column] < start:  # a layer before this one shows something
+                        continue
                     x = column + 0.5
-                    wa, wb, wc = (ux * x + uy * y + uz) * inverse, (vx * x + vy * y + vz) * inverse, (wx * x + wy * y + wz) * inverse
+                    wa, wb, wc = ux * x + u, vx * x + v, wx * x + w
                     total = wa + wb + wc
                     if wa >= 0 and wb >= 0 and wc >= 0 and total > 0:
                         z = np.float32(1 / total)
-                        if z < depth[row, column] and (face[row, column] < 0 or face[row, column] >= start):
+                        if z < depth[row, column]:
                             depth[row, column] = z
                             face[row, column] = f
 
 
+@nb.njit(inline="always", **_OPTIONS)
+def _inside(ux, u, vx, v, wx, w, first, last):
+    """Columns of a row outside of which one of the three lines `slope x + start` is negative; a pixel more to be sure."""
+    if last - first <= 3:
+        return np.int64(first), np.int64(last)
+    low, high = float(first), float(last)
+    for slope, start in ((ux, u), (vx, v), (wx, w)):
+        if slope > 0:
+            low = max(low, -start / slope - 1.5)
+        elif slope < 0:
+            high = min(high, -start / slope + 0.5)
+    return np.int64(min(low, 1e6)), np.int64(max(high, -1.0))
+
+
 @nb.njit(inline="always", **_FAST)
-def _bilinear(picture, x, y, out):
-    height, width = picture.shape[:2]
-    half, one = np.float32(0.5), np.float32(1)
-    x = min(max(x - half, np.float32(0)), np.float32(width - 1))
-    y = min(max(y - half, np.float32(0)), np.float32(height - 1))
-    j, i = min(int(x), width - 2), min(int(y), height - 2)
-    a, b = x - np.float32(j), y - np.float32(i)
-    w00, w01, w10, w11 = (one - a) * (one - b), a * (one - b), (one - a) * b, a * b
-    for c in range(3):
-        out[c] = (
-            w00 * np.float32(picture[i, j, c]) + w01 * np.float32(picture[i, j + 1, c])
-            + w10 * np.float32(picture[i + 1, j, c]) + w11 * np.float32(picture[i + 1, j + 1, c])
-        )  # fmt: skip
+def _surface(row, begin, count, mesh, vertices, normals, faces, colors, corners, face, e, floor, point, normal, ray, share, least, color):
+    """Of the pixels of a chunk: where they lie, the directions of the surface and of the ray there, what the vertices say."""
+    one, zero = np.float32(1), np.float32(0)
+    y, before = row + 0.5, -1
+    shown = False
+    for i in range(count):
+        f = face[row, begin + i]
+        if f < 0:
+            for d in range(3):
+                point[d, i] = normal[d, i] = zero
+            continue
+        shown = True
+        if f != before:
+            before = f
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            ax, ay, az = corners[a, 0], corners[a, 1], corners[a, 2]
+            bx, by, bz = corners[b, 0], corners[b, 1], corners[b, 2]
+            cx, cy, cz = corners[c, 0], corners[c, 1], corners[c, 2]
+            ux, uy = by * cz - bz * cy, (bz * cx - bx * cz) * y + (bx * cy - by * cx)
+            vx, vy = cy * az - cz * ay, (cz * ax - cx * az) * y + (cx * ay - cy * ax)
+            wx, wy = ay * bz - az * by, (az * bx - ax * bz) * y + (ax * by - ay * bx)
+        x = begin + i + 0.5
+        da, db, dc = ux * x + uy, vx * x + vy, wx * x + wy
+        inverse = 1 / (da + db + dc)
+        wa, wb, wc = np.float32(da * inverse), np.float32(db * inverse), np.float32(dc * inverse)
+        share[0, i], share[1, i], share[2, i] = wa, wb, wc
+        for d in range(3):
+            point[d, i] = wa * vertices[a, d] + wb * vertices[b, d] + wc * vertices[c, d]
+            normal[d, i] = wa * normals[a, d] + wb * normals[b, d] + wc * normals[c, d]
+            color[i, d] = floor * (wa * np.float32(colors[a, d]) + wb * np.float32(colors[b, d]) + wc * np.float32(colors[c, d]))
+        color[i, 3] = floor * np.float32(255)
+        least[i] = floor if f >= mesh else zero
+    for i in range(_CHUNK):
+        n = one / math.sqrt(normal[0, i] * normal[0, i] + normal[1, i] * normal[1, i] + normal[2, i] * normal[2, i] + np.float32(1e-24))
+        x, y_, z = point[0, i] - e[0], point[1, i] - e[1], point[2, i] - e[2]
+        r = one / math.sqrt(x * x + y_ * y_ + z * z + np.float32(1e-24))
+        normal[0, i], normal[1, i], normal[2, i] = normal[0, i] * n, normal[1, i] * n, normal[2, i] * n
+        ray[0, i], ray[1, i], ray[2, i] = x * r, y_ * r, z * r
+    return shown
+
+
+@nb.njit(inline="always", **_FAST)
+def _seen(m, o, important, sharpness, flattest, fade, wide, tall, point, normal, ray, column, line, depth, edge, weight):
+    """Of a chunk in a photo: its pixels, their depth, how far from the photo's border, and the weight by angles."""
+    half, one, zero = np.float32(0.5), np.float32(1), np.float32(0)
+    m00, m01, m02, m03 = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
+    m10, m11, m12, m13 = m[1, 0], m[1, 1], m[1, 2], m[1, 3]
+    m20, m21, m22, m23 = m[2, 0], m[2, 1], m[2, 2], m[2, 3]
+    ox, oy, oz = o[0], o[1], o[2]
+    steep = sharpness * np.float32(1 / 32)
+    for i in range(_CHUNK):
+        px, py, pz = point[0, i], point[1, i], point[2, i]
+        z = m20 * px + m21 * py + m22 * pz + m23
+        inverse = one / (z if z > zero else one)
+        x, y = (m00 * px + m01 * py + m02 * pz + m03) * inverse, (m10 * px + m11 * py + m12 * pz + m13) * inverse
+        edge[i] = min(max(min(min(x, wide - x), min(y, tall - y)) * fade, zero), one)
+        column[i], line[i], depth[i] = min(max(x, zero), wide - half), min(max(y, zero), tall - half), z
+        tx, ty, tz = ox - px, oy - py, oz - pz
+        t = one / math.sqrt(tx * tx + ty * ty + tz * tz + np.float32(1e-24))
+        cosine = min(max((normal[0, i] * tx + normal[1, i] * ty + normal[2, i] * tz) * t, flattest), one)
+        # exp(x) as exp(x / 32) ** 32, the former by its series: a call of the library's would keep the loop from being vectorised.
+        g = max(-steep * max(one + (tx * ray[0, i] + ty * ray[1, i] + tz * ray[2, i]) * t, zero), np.float32(-1))
+        g = one + g * (one + g * (half + g * (np.float32(1 / 6) + g * (np.float32(1 / 24) + g * np.float32(1 / 120)))))
+        g *= g
+        g *= g
+        g *= g
+        g *= g
+        g *= g
+        weight[i] = (important if z > zero else zero) * cosine * g
 
 
 @nb.njit(parallel=True, **_FAST)
 def blend(
-    vertices, normals, faces, mesh, colors, photos, depths, projections, centers, trust, face, corners, eye, chosen, importance,
-    sharpness, floor, tolerance, border, least, background, picture,
+    vertices, normals, faces, mesh, colors, photos, depths, projections, centers, trust, doubted, face, corners, eye, chosen, importance,
+    sharpness, floor, tolerance, border, flattest, background, picture,
 ):  # fmt: skip
     height, width = face.shape
-    tall, wide = photos.shape[1], photos.shape[2]
-    half, one, zero = np.float32(0.5), np.float32(1), np.float32(0)
-    fade = one / (border * np.float32(max(tall, wide)))
+    rows, stride = depths.shape[1], depths.shape[2]
+    half, one, two, zero = np.float32(0.5), np.float32(1), np.float32(2), np.float32(0)
+    tall, wide = np.float32(rows), np.float32(stride)
+    fade = one / (border * max(tall, wide))
+    strict = one / tolerance
     m = projections.astype(np.float32)
     o = centers.astype(np.float32)
     e = eye.astype(np.float32)
     for row in nb.prange(height):
-        sample = np.empty(3, np.float32)
-        color = np.empty(3, np.float32)
-        for column in range(width):
-            f = face[row, column]
-            if f < 0:
-                for c in range(3):
-                    picture[row, column, c] = background[c]
-                continue
-            a, b, c_ = faces[f, 0], faces[f, 1], faces[f, 2]
-            ax, ay, az = corners[a, 0], corners[a, 1], corners[a, 2]
-            bx, by, bz = corners[b, 0], corners[b, 1], corners[b, 2]
-            cx, cy, cz = corners[c_, 0], corners[c_, 1], corners[c_, 2]
-            x, y = column + 0.5, row + 0.5
-            da = (by * cz - bz * cy) * x + (bz * cx - bx * cz) * y + (bx * cy - by * cx)
-            db = (cy * az - cz * ay) * x + (cz * ax - cx * az) * y + (cx * ay - cy * ax)
-            dc = (ay * bz - az * by) * x + (az * bx - ax * bz) * y + (ax * by - ay * bx)
-            inverse = 1 / (da + db + dc)
-            wa, wb, wc = np.float32(da * inverse), np.float32(db * inverse), np.float32(dc * inverse)
-            px = wa * vertices[a, 0] + wb * vertices[b, 0] + wc * vertices[c_, 0]
-            py = wa * vertices[a, 1] + wb * vertices[b, 1] + wc * vertices[c_, 1]
-            pz = wa * vertices[a, 2] + wb * vertices[b, 2] + wc * vertices[c_, 2]
-            nx = wa * normals[a, 0] + wb * normals[b, 0] + wc * normals[c_, 0]
-            ny = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c_, 1]
-            nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c_, 2]
-            n = one / max(math.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-12))
-            rx, ry, rz = px - e[0], py - e[1], pz - e[2]
-            r = one / max(math.sqrt(rx * rx + ry * ry + rz * rz), np.float32(1e-12))
-            lining = f >= mesh
-            total = np.float32(1e-9) if lining else floor
-            for c in range(3):
-                color[c] = total * (wa * np.float32(colors[a, c]) + wb * np.float32(colors[b, c]) + wc * np.float32(colors[c_, c]))
-            for q in range(len(chosen)):
+        point, normal, ray, share = np.zeros((3, _CHUNK), np.float32), np.zeros((3, _CHUNK), np.float32), np.zeros((3, _CHUNK), np.float32), np.zeros((3, _CHUNK), np.float32)
+        column, line, depth, edge, weight, least, there = (
+            np.zeros(_CHUNK, np.float32), np.zeros(_CHUNK, np.float32), np.zeros(_CHUNK, np.float32), np.zeros(_CHUNK, np.float32),
+            np.zeros(_CHUNK, np.float32), np.zeros(_CHUNK, np.float32), np.ones(_CHUNK, np.float32),
+        )  # fmt: skip
+        at, quad, color = np.zeros(_CHUNK, np.int32), np.zeros((4, _CHUNK), np.float32), np.zeros((_CHUNK, 4), np.float32)
+        for begin in range(0, width, _CHUNK):
+            count = min(_CHUNK, width - begin)
+            shown = _surface(row, begin, count, mesh, vertices, normals, faces, colors, corners, face, e, floor, point, normal, ray, share, least, color)
+            for q in range(len(chosen) if shown else 0):
                 k = chosen[q]
-                trusted = (wa * np.float32(trust[a, k]) + wb * np.float32(trust[b, k]) + wc * np.float32(trust[c_, k])) * np.float32(1 / 255)
-                if trusted <= 0 and not lining:
-                    continue
-                z = m[k, 2, 0] * px + m[k, 2, 1] * py + m[k, 2, 2] * pz + m[k, 2, 3]
-                if z <= 0:
-                    continue
-                sx = (m[k, 0, 0] * px + m[k, 0, 1] * py + m[k, 0, 2] * pz + m[k, 0, 3]) / z
-                sy = (m[k, 1, 0] * px + m[k, 1, 1] * py + m[k, 1, 2] * pz + m[k, 1, 3]) / z
-                inside = sx > 0 and sx < wide and sy > 0 and sy < tall
-                if not inside and not lining:
-                    continue
-                sx, sy = min(max(sx, zero), wide - half), min(max(sy, zero), tall - half)
-                behind = z / depths[k, int(sy), int(sx)] - one
-                visible = min(max((tolerance + tolerance - behind) / tolerance, zero), one)
-                edge = min(min(min(sx, wide - sx), min(sy, tall - sy)) * fade, one)
-                weight = trusted * visible * edge if inside else zero
-                if lining:
-                    weight = max(weight, floor)
-                if weight <= 0:
-                    continue
-                tx, ty, tz = o[k, 0] - px, o[k, 1] - py, o[k, 2] - pz
-                t = one / max(math.sqrt(tx * tx + ty * ty + tz * tz), np.float32(1e-12))
-                cosine = min(max((nx * tx + ny * ty + nz * tz) * n * t, least), one)
-                weight *= importance[q] * cosine * cosine * math.exp(-sharpness * (one + (tx * rx + ty * ry + tz * rz) * t * r))
-                _bilinear(photos[k], sx, sy, sample)
-                for c in range(3):
-                    color[c] += weight * sample[c]
-                total += weight
-            for c in range(3):
-                picture[row, column, c] = np.uint8(min(max(color[c] / total + half, zero), np.float32(255)))
+                _seen(m[k], o[k], importance[q], sharpness, flattest, fade, wide, tall, point, normal, ray, column, line, depth, edge, weight)
+                for i in range(count):
+                    there[i] = min(depths[k, np.int64(line[i]), np.int64(column[i])], np.float32(1e30))  # infinity has no fast inverse
+                for i in range(_CHUNK):
+                    edge[i] *= min(max(two - (depth[i] / there[i] - one) * strict, zero), one)
+                if doubted[k]:
+                    for i in range(count):
+                        f = face[row, begin + i]
+                        if f >= 0 and edge[i] > zero:
+                            a, b, c = trust[faces[f, 0], k], trust[faces[f, 1], k], trust[faces[f, 2], k]
+                            edge[i] *= (share[0, i] * np.float32(a) + share[1, i] * np.float32(b) + share[2, i] * np.float32(c)) * np.float32(1 / 255)
+                for i in range(_CHUNK):
+                    w = max(edge[i], least[i]) * weight[i]
+                    x, y = min(max(column[i] - half, zero), wide - one), min(max(line[i] - half, zero), tall - one)
+                    left, top = np.int32(min(x, wide - two)), np.int32(min(y, tall - two))
+                    x, y = x - np.float32(left), y - np.float32(top)
+                    at[i] = top * np.int32(stride) + left
+                    quad[3, i] = x * y * w
+                    quad[1, i], quad[2, i] = x * w - quad[3, i], y * w - quad[3, i]
+                    quad[0, i] = w - quad[1, i] - quad[2, i] - quad[3, i]
+                    weight[i] = w
+                texels = photos[k]
+                for i in range(count):
+                    if weight[i] <= zero or face[row, begin + i] < 0:
+                        continue
+                    w00, w01, w10, w11, t = quad[0, i], quad[1, i], quad[2, i], quad[3, i], at[i]
+                    for c in range(4):  # the fourth is 255: the weight
+                        color[i, c] += (
+                            w00 * np.float32(texels[t, c]) + w01 * np.float32(texels[t + 1, c])
+                            + w10 * np.float32(texels[t + stride, c]) + w11 * np.float32(texels[t + stride + 1, c])
+                        )  # fmt: skip
+            for i in range(count):
+                if face[row, begin + i] < 0:
+                    for c in range(3):
+                        picture[row, begin + i, c] = background[c]
+                else:
+                    scale = np.float32(255) / color[i, 3]
+                    for c in range(3):
+                        picture[row, begin + i, c] = np.uint8(min(max(color[i, c] * scale + half, zero), np.float32(255)))

@@ -25,13 +25,10 @@ class Resident:
         def sent(array: np.ndarray, kind: type) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array, kind)).to(device)
 
-        def four(pictures: np.ndarray) -> torch.Tensor:
-            return sent(np.concatenate([pictures, np.zeros((*pictures.shape[:-1], 1), np.uint8)], axis=-1), np.uint8)
-
         self.vertices, self.normals = sent(around.vertices, np.float32), sent(around.normals, np.float32)
         self.faces, self.layer = sent(around.faces, np.int32), sent(layer, np.uint8)
         self.colors = sent(around.colors, np.uint8)
-        self.photos, self.depths = four(around.photos), sent(around.depths, np.float32)
+        self.photos, self.depths = sent(around.photos, np.uint8), sent(around.depths, np.float32)
         self.projections, self.centers = sent(around.projections, np.float32), sent(around.centers, np.float32)
         self.trust = sent(around.trust, np.uint8)
 

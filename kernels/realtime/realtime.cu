@@ -112,7 +112,7 @@ extern "C" __global__ void blend(
     }
     float n1 = rsqrtf(fmaxf(n[0] * n[0] + n[1] * n[1] + n[2] * n[2], 1e-24f)), r1 = rsqrtf(fmaxf(ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2], 1e-24f));
     bool lining = f >= mesh;
-    float fade = 1 / (border * max(wide, tall)), sample[3], total = lining ? 1e-9f : least, color[3];
+    float fade = 1 / (border * max(wide, tall)), sample[3], total = least, color[3];
     for (int c = 0; c < 3; c++) color[c] = total * (w[0] * colors[3 * v[0] + c] + w[1] * colors[3 * v[1] + c] + w[2] * colors[3 * v[2] + c]);
     for (int q = 0; q < count; q++) {
         int k = frame->chosen[q];
@@ -136,7 +136,7 @@ extern "C" __global__ void blend(
         float t1 = rsqrtf(fmaxf(t[0] * t[0] + t[1] * t[1] + t[2] * t[2], 1e-24f));
         float cosine = fminf(fmaxf((n[0] * t[0] + n[1] * t[1] + n[2] * t[2]) * n1 * t1, least_cosine), 1.f);
         float apart = 1 + (t[0] * ray[0] + t[1] * ray[1] + t[2] * ray[2]) * t1 * r1;
-        weight *= frame->importance[q] * cosine * cosine * expf(-sharpness * apart);
+        weight *= frame->importance[q] * cosine * expf(-sharpness * apart);
         bilinear(photos + (size_t)k * tall * wide * 4, wide, tall, sx, sy, sample);
         for (int c = 0; c < 3; c++) color[c] += weight * sample[c];
         total += weight;

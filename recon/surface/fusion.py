@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from data.allocator import release_freed_memory
 from data.errors import InputError
 from kernels.tsdf import SIDE, integrate
 from recon.depthmaps import DepthMaps
@@ -15,8 +16,8 @@ REACH = 6.0
 """Voxels before and behind a surface that learn its distance."""
 LEAST = 0.15
 """Weight that a voxel must have gathered: a pixel that one other view confirms, or a few that none contradicts."""
-REGION = 8192
-"""Blocks of one region: 256 MB."""
+REGION = 2048
+"""Blocks of one region: 64 MB, and seven times that while its surface is looked for."""
 MOST_FACES = 4_000_000
 """Faces from which on regions are decimated as they come; some 150 bytes each while a mesh is cleaned."""
 
@@ -86,6 +87,10 @@ def fuse(maps: DepthMaps, voxel: float, weights: list[Float[ndarray, "_ _"]] | N
         if expected > most_faces:
             part = decimated(part, max(int(len(part.faces) * most_faces / expected), 1), keep_rims=True)
         parts.append(part)
+        del distance, weight
+        if len(parts) % 16 == 0:
+            release_freed_memory()
+    release_freed_memory()
     mesh = joined(parts, voxel)
     return Triangles(mesh.vertices + origin, mesh.faces)
 

@@ -104,7 +104,7 @@ def test_from_a_photos_own_camera_the_photo_is_seen(baked: Baked) -> None:
         picture = software.render(baked, baked.cameras, view)
         truth, mask, _ = sphere_picture(baked.cameras, view)
         inner = mask & (np.hypot(*np.meshgrid(np.arange(96) - 47.5, np.arange(96) - 47.5)) < 25)
-        assert psnr(picture / 255, baked.around.photos[view] / 255, inner) > 27
+        assert psnr(picture / 255, baked.around.photos[view, :, :, :3] / 255, inner) > 27
         assert truth.shape == picture.shape
 
 
@@ -112,7 +112,7 @@ def test_a_left_out_photo_has_no_say(baked: Baked) -> None:
     from dataclasses import replace
 
     photos = baked.around.photos.copy()
-    photos[2] = 0
+    photos[2, :, :, :3] = 0
     spoiled = replace(baked, around=replace(baked.around, photos=photos))
     a, b = (software.render(b, baked.cameras, 2, without=[2]) for b in (baked, spoiled))
     np.testing.assert_array_equal(a, b)

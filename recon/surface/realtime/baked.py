@@ -17,6 +17,7 @@ from recon.surface.agreement import shown
 from recon.surface.asset import Asset
 from recon.surface.cleaning import decimated
 from recon.surface.options import RealtimeOptions
+from recon.surface.realtime.lining import lining_colors
 from recon.surface.repair import sound
 from recon.surface.triangles import Triangles
 
@@ -138,11 +139,14 @@ def assemble(asset: Asset, scene: Scene, views: Sequence[int], options: Realtime
     cameras = scene.posed().select(list(views))
     scale = min(1.0, options.photo_side / int(cameras.sizes.max()))
     width, height = (max(int(round(s * scale)), 2) for s in cameras.sizes.max(0))
-    photos = np.stack([cv2.resize(scene.image(view), (width, height), interpolation=cv2.INTER_AREA) for view in views])
+    photos = np.full((len(views), height, width, 4), 255, np.uint8)
+    for k, view in enumerate(views):
+        photos[k, :, :, :3] = cv2.resize(scene.image(view), (width, height), interpolation=cv2.INTER_AREA)
     cameras = cameras.resized(np.tile(np.array([width, height]), (len(views), 1)))
     mesh, layers = _joined([asset.mesh, *(part for part in behind if len(part.faces))])
+    front = len(asset.mesh.vertices)
     colors = np.full((len(mesh.vertices), 3), 127, np.uint8)
-    colors[: len(asset.mesh.vertices)] = asset.vertex_colors()
+    colors[:front] = asset.vertex_colors()
     origin = asset.mesh.vertices.mean(0)
     vertices, faces = (mesh.vertices - origin).astype(np.float32), mesh.faces.astype(np.int32)
     depths = np.stack([
@@ -154,6 +158,8 @@ def assemble(asset: Asset, scene: Scene, views: Sequence[int], options: Realtime
         vertices, mesh.vertex_normals.astype(np.float32), faces, layers, colors, photos, depths, projections,
         cameras.centers - origin, _trust(mesh.vertices, scene, views),
     )  # fmt: skip
+    if len(mesh.vertices) > front:
+        colors[front:] = lining_colors(around, front)
     return Baked(asset, origin, tuple(scene.image_paths[v].name for v in views), cameras, around, options.blend)
 
 

@@ -40,14 +40,17 @@ class OpenGLRenderer:
         gl, around = self._gl, baked.around
         self._photos = min(baked.how.photos, MOST)
         head = f"#version 330\n#define PHOTOS {max(self._photos, 1)}\n"
-        self._program: Any = gl.program(head + (HERE / "blending.vert").read_text(), head + (HERE / "blending.frag").read_text())
+        self._surface: Any = gl.program(*((head + (HERE / name).read_text()) for name in ("surface.vert", "surface.frag")))
+        self._blending: Any = gl.program(*((head + (HERE / name).read_text()) for name in ("screen.vert", "blending.frag")))
         fixed = np.concatenate([around.vertices, around.normals, around.colors / 255, baked.vertex_layers()[:, None]], axis=1).astype("f4")
         self._trust = gl.buffer(reserve=8 * len(fixed), dynamic=True)
         buffers = [(gl.buffer(fixed.tobytes()), "3f 3f 3f 1f", "position", "normal", "tint", "layer"), (self._trust, "4f1 4f1", "trust0", "trust1")]
-        self._mesh = gl.vertex_array(self._program, buffers, gl.buffer(around.faces.astype("i4").tobytes()), skip_errors=True)
+        self._mesh = gl.vertex_array(self._surface, buffers, gl.buffer(around.faces.astype("i4").tobytes()), skip_errors=True)
+        corners = gl.buffer(np.array([-1, -1, 3, -1, -1, 3], "f4").tobytes())
+        self._screen = gl.vertex_array(self._blending, [(corners, "2f", "corner")])
         m, height, width = around.photos.shape[:3]
         self._textures = [
-            gl.texture_array((width, height, m), 4, np.concatenate([around.photos, np.full((m, height, width, 1), 255, np.uint8)], axis=3).tobytes()),
+            gl.texture_array((width, height, m), 4, around.photos.tobytes()),
             gl.texture_array((width, height, m), 1, np.minimum(around.depths, 3e38).astype("f4").tobytes(), dtype="f4"),
         ]
         for texture in self._textures:
@@ -55,12 +58,14 @@ class OpenGLRenderer:
         self._textures[1].filter = (moderngl.NEAREST, moderngl.NEAREST)
         self._textures[0].filter = (moderngl.LINEAR, moderngl.LINEAR)
         self._set({
-            "photos": 0, "depths": 1, "photoSize": (float(width), float(height)), "sharpness": baked.how.sharpness,
+            "photos": 0, "depths": 1, "places": 2, "shades": 3, "trustsA": 4, "trustsB": 5, "photoSize": (float(width), float(height)), "sharpness": baked.how.sharpness,
             "least": baked.how.floor, "tolerance": TOLERANCE, "border": BORDER, "leastCosine": LEAST_COSINE, "layers": float(len(around.layers) + 1),
         })  # fmt: skip
-        self._target: Any = None
+        self._target: Any = None  # the picture
+        self._pass: Any = None  # what each pixel shows
         self._chosen: tuple[int, ...] = ()
-        gl.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+        self._tests = moderngl.DEPTH_TEST | moderngl.CULL_FACE
+        gl.enable(self._tests)
         gl.front_face = "cw"  # rows of a picture run downwards
 
     def __enter__(self) -> "OpenGLRenderer":
@@ -80,9 +85,7 @@ class OpenGLRenderer:
         gl = self._gl
         size = (int(cameras.sizes[view, 0]), int(cameras.sizes[view, 1]))
         if self._target is None or self._target.size != size:
-            if self._target is not None:
-                self._target.release()
-            self._target = gl.framebuffer([gl.texture(size, 4)], gl.depth_texture(size))
+            self._resize(size)
         chosen, importance = self.baked.chosen(cameras, view, without)
         chosen, importance = chosen[:MOST], importance[:MOST]
         if tuple(chosen) != self._chosen:
@@ -100,12 +103,29 @@ class OpenGLRenderer:
             "importance": [float(v) for v in (*importance, *pad)], "projections": rows.astype("f4").tobytes(),
             "centers": np.concatenate([around.centers[chosen], np.zeros((len(pad), 3))]).astype("f4").tobytes(),
         })  # fmt: skip
-        self._target.use()
-        self._target.clear(*(v / 255 for v in background), 1.0)
-        for unit, texture in enumerate(self._textures):
-            texture.use(unit)
+        self._set({"background": tuple(v / 255 for v in background)})
+        self._pass.use()
+        self._pass.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
         self._mesh.render()
+        self._target.use()
+        for unit, texture in enumerate((*self._textures, *self._pass.color_attachments)):
+            texture.use(unit)
+        gl.disable(self._tests)
+        self._screen.render(vertices=3)
+        gl.enable(self._tests)
         return np.frombuffer(self._target.read(components=4, alignment=1), np.uint8).reshape(size[1], size[0], 4)[..., :3]
+
+    def _resize(self, size: tuple[int, int]) -> None:
+        """Targets of another size."""
+        gl = self._gl
+        for old in (self._target, self._pass):
+            if old is not None:
+                for texture in (*old.color_attachments, *([old.depth_attachment] if old.depth_attachment else [])):
+                    texture.release()
+                old.release()
+        shown = [gl.texture(size, 4, dtype="f4"), *(gl.texture(size, 4) for _ in range(3))]
+        self._pass = gl.framebuffer(shown, gl.depth_texture(size))
+        self._target = gl.framebuffer([gl.texture(size, 4)])
 
     def _range(self, cameras: Cameras, view: int) -> tuple[float, float]:
         """Nearest and farthest depth of the vertices."""
@@ -114,9 +134,11 @@ class OpenGLRenderer:
         return max(float(z.min()) * 0.99, far * 1e-4), far
 
     def _set(self, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            if name in self._program:
-                uniform = self._program[name]
+        for program in (self._surface, self._blending):
+            for name, value in values.items():
+                if name not in program:
+                    continue
+                uniform = program[name]
                 if isinstance(value, bytes):
                     uniform.write(value)
                 elif isinstance(value, list):

@@ -77,7 +77,7 @@ class _Refinement:
         self.unit = max(length, 1e-12)
         self.fixed = torch.from_numpy(around.vertices)
         self.normals = torch.from_numpy(around.normals)
-        self.photos = torch.from_numpy(around.photos).permute(0, 3, 1, 2)
+        self.photos = torch.from_numpy(around.photos[..., :3]).permute(0, 3, 1, 2)
         self.projections = torch.from_numpy(around.projections).float()
         self.centers = torch.from_numpy(around.centers).float()
         self.colors = torch.from_numpy(around.colors).float() / 255
@@ -148,7 +148,7 @@ class _Refinement:
         normal = F.normalize((self.normals[corners] * weights[..., None]).sum(1), dim=1)
         ray = F.normalize(point.detach() - self.centers[photo], dim=1)
         lining = number >= self.front
-        total = torch.where(lining, 1e-9, self.baked.how.floor)
+        total = torch.full((len(number),), self.baked.how.floor)
         color = total[:, None] * (self.colors[corners] * weights[..., None]).sum(1)
         chosen, importance = self.chosen[photo]
         for k, important in zip(chosen.tolist(), importance.tolist(), strict=True):
@@ -164,7 +164,7 @@ class _Refinement:
                 edge = (torch.minimum(torch.minimum(x, width - x), torch.minimum(y, height - y)) / (BORDER * max(height, width))).clamp(0, 1)
                 toward = F.normalize(self.centers[k] - point, dim=1)
                 cosine = (normal * toward).sum(1).clamp(LEAST_COSINE, 1)
-                view = important * cosine.square() * torch.exp(-self.baked.how.sharpness * (1 + (toward * ray).sum(1)))
+                view = important * cosine * torch.exp(-self.baked.how.sharpness * (1 + (toward * ray).sum(1)))
                 view = torch.where(z > 0, view, 0)
             trusted = (self.trust[:, k][corners] * weights).sum(1)
             own = torch.where(inside, trusted * visible * edge, 0)
