@@ -46,6 +46,7 @@ from recon.surface.asset import Asset, load_asset
 from recon.surface.backdrop import backdrops
 from recon.surface.cleaning import clean
 from recon.surface.depth import consistent, elected, inside_box, masked, render_depths, trusted
+from recon.surface.fitting import FitOptions, fit_texture
 from recon.surface.fusion import fuse, voxel_size
 from recon.surface.options import RealtimeOptions
 from recon.surface.realtime.baked import Baked, bake_realtime
@@ -62,6 +63,9 @@ T = TypeVar("T")
 
 FEW_PHOTOS = 5
 """With silhouettes and at most so many photos, depths need not be confirmed by other views (measured on four neighbouring ones)."""
+
+TEXTURE_SHARE = 0.2
+"""Of the time for tuning a mesh, what its texture may take."""
 
 _SHARES = {
     "hashgrid": {"read": 1, "poses": 12, "prepare": 3, "stereo": 12, "train": 60, "evaluate": 6, "depth": 12, "mesh": 4, "texture": 8, "realtime": 3, "refine": 20, "previews": 1, "turntable": 4},
@@ -413,12 +417,14 @@ class _Run:
         return asset, baked
 
     def refined(self, asset: Asset, baked: Baked, scene: Scene) -> Generator[Progress, None, tuple[Asset, Baked]]:
-        """The mesh's vertices moved to where the photos agree, its texture painted anew on the same charts."""
+        """The mesh's vertices moved to where the photos agree, its texture painted anew on the same charts and fitted to the photos."""
         path = self.task.out / "mesh.glb"
         names = [p.name for p in scene.image_paths]
         masks = [scene.mask(names.index(name)) for name in baked.names] if scene.mask_meaning == "object" else []
-        moved = yield from refine(baked, RefineOptions(seconds=TUNE_SECONDS[self.options.tune], seed=self.options.seed), masks)
+        seconds = TUNE_SECONDS[self.options.tune]
+        moved = yield from refine(baked, RefineOptions(seconds=(1 - TEXTURE_SHARE) * seconds, seed=self.options.seed), masks)
         painted = yield from bake(moved.asset.mesh, scene, self.options.surface.texture, atlas=Atlas(asset.uv, asset.uv_faces))
+        painted = yield from fit_texture(painted, scene, FitOptions(seconds=TEXTURE_SHARE * seconds, seed=self.options.seed))
         replace(painted, provenance=asset.provenance).write(path)
         again = load_asset(path)
         baked = bake_realtime(again, scene, RealtimeOptions(), moved.backdrops())

@@ -93,3 +93,29 @@ def add_photo(picture, low, trust, rows, seen, share, typical, least, detail, ba
                     base[row, c] += blurred * weight
                 detail[row, 3] += best
                 base[row, 3] += weight
+
+
+@nb.njit(fastmath=True, **_OPTIONS)
+def compare(texture, at, across, down, colors, weight, square, num, den):
+    side = int(math.sqrt(len(texture)))
+    one, error = np.float32(1), 0.0
+    share, place = np.empty(4, np.float32), np.empty(4, np.int64)
+    for i in range(len(at)):
+        a, b, t = across[i], down[i], at[i]
+        share[0], share[1], share[2], share[3] = (one - a) * (one - b), a * (one - b), (one - a) * b, a * b
+        place[0], place[1], place[2], place[3] = t, t + 1, t + side, t + side + 1
+        r0, r1, r2 = np.float32(colors[i, 0]), np.float32(colors[i, 1]), np.float32(colors[i, 2])
+        for k in range(4):
+            r0 -= share[k] * texture[place[k], 0]
+            r1 -= share[k] * texture[place[k], 1]
+            r2 -= share[k] * texture[place[k], 2]
+        off = r0 * r0 + r1 * r1 + r2 * r2
+        error += off
+        worth = weight[i] / (one + off / square)
+        for k in range(4):
+            w = share[k] * worth
+            num[place[k], 0] += w * r0
+            num[place[k], 1] += w * r1
+            num[place[k], 2] += w * r2
+            den[place[k]] += w
+    return error

@@ -1,4 +1,7 @@
-"""Texels in three steps: `surface` finds them, `facing` asks which of them may see a photo, `add_photo` adds its colours."""
+"""Texels in three steps: `surface` finds them, `facing` asks which of them may see a photo, `add_photo` adds its colours.
+
+The other way round, `compare` asks what a photo's pixels say about the texels that they show.
+"""
 
 from dataclasses import dataclass
 
@@ -154,3 +157,42 @@ def add_photo_reference(
     rows, value, weight = rows[good], value[good], weight[good, None]
     detail[rows] += np.concatenate([(value[:, :3] - value[:, 3:6]) * weight**4, weight**4], axis=1)
     base[rows] += np.concatenate([value[:, 3:6] * weight, weight], axis=1)
+
+
+def compare(
+    texture: Float[ndarray, "t 3"], at: Int[ndarray, "r"], across: Float[ndarray, "r"], down: Float[ndarray, "r"], colors: Float[ndarray, "r 3"],
+    weight: Float[ndarray, "r"], spread: float, num: Float[ndarray, "t 3"], den: Float[ndarray, "t"],
+) -> float:  # fmt: skip
+    """Pixels against a texture's colours between four texels: what each texel is off by, summed in ``num``, and its weight in ``den``.
+
+    ``num`` is minus the gradient of half of the weighted squares by the texels, and ``den`` bounds its slope, so that ``num / den`` is a safe step.
+    A pixel that is off by ``spread`` counts half (Cauchy's estimator).
+
+    Args:
+        texture: of a square texture, row by row.
+        at: the upper left of each pixel's four texels.
+        across, down: how far it is from that one's centre, in texels.
+        num, den: changed in place.
+
+    Returns:
+        The sum of squares of what pixels are off by.
+    """
+    from kernels.texels import cpu
+
+    return float(cpu.compare(texture, at, across, down, colors, weight, np.float32(3 * spread**2), num, den))
+
+
+def compare_reference(
+    texture: Float[ndarray, "t 3"], at: Int[ndarray, "r"], across: Float[ndarray, "r"], down: Float[ndarray, "r"], colors: Float[ndarray, "r 3"],
+    weight: Float[ndarray, "r"], spread: float, num: Float[ndarray, "t 3"], den: Float[ndarray, "t"],
+) -> float:  # fmt: skip
+    """The twin of `compare` in plain NumPy."""
+    side = int(len(texture) ** 0.5)
+    share = np.stack([(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down])
+    place = np.stack([at, at + 1, at + side, at + side + 1])
+    off = colors - (share[..., None] * texture[place]).sum(0)
+    square = (off**2).sum(1)
+    w = share * weight / (1 + square / (3 * spread**2))
+    np.add.at(num, place, w[..., None] * off)
+    np.add.at(den, place, w)
+    return float(square.sum())

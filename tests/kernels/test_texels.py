@@ -5,7 +5,16 @@ import pytest
 import trimesh
 
 from data.cameras import Cameras, intrinsic_matrix, look_at
-from kernels.texels import add_photo, add_photo_reference, facing, facing_reference, surface, surface_reference
+from kernels.texels import (
+    add_photo,
+    add_photo_reference,
+    compare,
+    compare_reference,
+    facing,
+    facing_reference,
+    surface,
+    surface_reference,
+)
 from recon.surface.triangles import Triangles
 from recon.surface.unwrapping import cells
 
@@ -68,3 +77,24 @@ def test_what_a_photo_adds_equals_the_twin(sphere: Triangles, camera: Cameras) -
     assert (sums[0][1][:, 3] > 1).sum() > 100
     add_photo(picture, low, trust, rows, seen, np.zeros(len(rows), np.float32), *sums[0])  # no share adds nothing
     np.testing.assert_allclose(sums[0], sums[1], rtol=2e-4, atol=2e-3)
+
+
+def test_what_pixels_say_equals_the_twin_and_is_the_gradient() -> None:
+    rng = np.random.default_rng(1)
+    texture = rng.uniform(0, 255, (16 * 16, 3)).astype(np.float32)
+    at = (rng.integers(0, 15, 300) * 16 + rng.integers(0, 15, 300)).astype(np.int32)
+    across, down, weight = rng.random((3, 300), np.float32)
+    colors = rng.integers(0, 256, (300, 3)).astype(np.uint8)
+    results = []
+    for f in (compare, compare_reference):
+        num, den = np.zeros((256, 3), np.float32), np.zeros(256, np.float32)
+        results.append((f(texture, at, across, down, colors, weight, 25.0, num, den), num, den))
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-4)
+    for mine, theirs in zip(results[0][1:], results[1][1:], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-3)
+    # A step along it never makes plain least squares worse.
+    num, den = np.zeros((256, 3), np.float32), np.zeros(256, np.float32)
+    one = np.ones_like(weight)
+    before = compare(texture, at, across, down, colors, one, 1e6, num, den)
+    after = compare(texture + num / np.maximum(den, 1e-9)[:, None], at, across, down, colors, one, 1e6, np.zeros_like(num), np.zeros_like(den))
+    assert after < before

@@ -1,5 +1,6 @@
 """A dented sphere is pulled back to where the photos agree."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,24 @@ def test_masks_say_which_pixels_count(tmp_path: Path) -> None:
     nothing = [np.zeros((200, 200), bool)] * len(baked.names)
     same = drain(refine(baked, RefineOptions(seconds=1.0), nothing))
     np.testing.assert_allclose(same.around.vertices, baked.around.vertices, atol=1e-6)
+
+
+def test_a_spoiled_texture_is_mended_where_photos_see_it(tmp_path: Path) -> None:
+    from recon.metrics import psnr
+    from recon.surface.fitting import FitOptions, fit_texture
+    from recon.surface.raycast import render_mesh
+    from recon.surface.texture import bake
+
+    write_sphere_scene(tmp_path / "in", views=10, size=120, masks=True)
+    scene = read_scene(tmp_path / "in")
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    painted = drain(bake(Triangles(np.asarray(ball.vertices, np.float64), np.asarray(ball.faces, np.int64)), scene, 128))
+    noise = np.random.default_rng(0).normal(0, 25, painted.texture.shape)
+    spoiled = replace(painted, texture=np.clip(painted.texture + noise, 0, 255).astype(np.uint8))
+    mended = drain(fit_texture(spoiled, scene, FitOptions(seconds=60.0, prior=0.2)))
+    scores = []
+    for asset in (spoiled, mended):
+        inner = scene.mask(0) & (render_mesh(asset, scene.posed(), 0, (0, 0, 0)) > 0).all(-1)
+        scores.append(psnr(render_mesh(asset, scene.posed(), 0) / 255, scene.image(0) / 255, inner))
+    assert scores[1] > scores[0] + 3
+    np.testing.assert_array_equal(mended.uv, spoiled.uv)
