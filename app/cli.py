@@ -120,6 +120,10 @@ class Export:
     """Levels of detail, each with half the faces of the one before, as files of their own (mesh_lod1.glb, ...)."""
     flatten: bool = False
     """Take the light out of the texture, as far as it goes with the surface's direction: for scenes with lights of their own."""
+    normal_map: bool = False
+    """Keep the fine shape that fewer faces lose as a normal map (GLB and OBJ, lit)."""
+    quads: bool = False
+    """A mesh of quads that follow the shape, for sculpting and subdividing (OBJ); two count as many as four --faces."""
     common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)
 
 

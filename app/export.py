@@ -34,6 +34,8 @@ class ExportTask:
     colors: Literal["texture", "vertices"] | None = None
     levels: int = 1
     flatten: bool = False
+    normal_map: bool = False
+    quads: bool = False
 
     def settled(self) -> "ExportTask":
         """With all that the target decides, where nothing else was said.
@@ -49,7 +51,14 @@ class ExportTask:
         if not 1 <= self.levels <= 8:
             raise InputError(f"--levels {self.levels} cannot be made. Give 1 to 8; each has half the faces of the one before.")
         preset = _PRESETS[self.target]
-        return replace(self, **{key: value for key, value in preset.items() if getattr(self, key) is None})
+        settled = replace(self, **{key: value for key, value in preset.items() if getattr(self, key) is None})
+        if self.quads and settled.format != "obj":
+            raise InputError(f"--quads needs a format that holds quads, and {settled.format} does not. Give --format obj.")
+        if self.normal_map and (settled.format not in ("glb", "obj") or settled.look == "unlit" or settled.colors == "vertices"):
+            raise InputError("--normal-map needs --format glb or obj, --look lit and --colors texture: light is what shows it.")
+        if self.normal_map and settled.faces is None and settled.levels == 1:
+            raise InputError("--normal-map keeps the shape that fewer faces lose. Give --faces as well.")
+        return settled
 
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -111,18 +120,28 @@ def export(task: ExportTask) -> Generator[Progress, None, dict[str, Any]]:
 def remade(asset: Asset, task: ExportTask, faces: int | None) -> Generator[Progress, None, Asset]:
     """The asset with fewer faces or another texture, painted from the photos anew; as it is where neither is asked for."""
     from recon.surface.cleaning import decimated
+    from recon.surface.quads import remeshed
+    from recon.surface.relief import normal_map
     from recon.surface.repair import sound
     from recon.surface.texture import bake
 
     texture = task.texture or asset.texture.shape[0]
     fewer = faces is not None and faces < len(asset.mesh.faces)
-    if not fewer and not task.flatten and texture == asset.texture.shape[0]:
+    if not fewer and not task.flatten and not task.quads and texture == asset.texture.shape[0]:
         return asset
-    mesh = sound(asset.mesh)
-    if fewer:
+    whole = mesh = sound(asset.mesh)
+    pairs = 0
+    if task.quads:
+        yield Progress("export", 0.1, "quads")
+        mesh, pairs = remeshed(whole, (faces or len(asset.mesh.faces)) // 2)
+    elif fewer:
         mesh = sound(decimated(mesh, faces or 0))
     painted = yield from bake(mesh, read_transforms(task.result), texture, flatten=task.flatten)
-    return replace(painted, provenance=asset.provenance)
+    painted = replace(painted, provenance=asset.provenance, pairs=pairs)
+    if not task.normal_map:
+        return painted
+    yield Progress("export", 0.9, "normal map")
+    return replace(painted, relief=normal_map(painted, whole))
 
 
 def _target_file(task: ExportTask) -> Path:

@@ -16,7 +16,7 @@ from recon.surface.formats.obj import write_obj
 from recon.surface.formats.ply import ply
 from recon.surface.formats.stl import stl
 from recon.surface.formats.usdz import write_usdz
-from recon.surface.triangles import Triangles, paired
+from recon.surface.triangles import Triangles, paired, tangents
 
 Colors = Literal["texture", "vertices"]
 SUFFIXES = (".glb", ".obj", ".ply", ".stl", ".usdz")
@@ -34,6 +34,10 @@ class Asset:
     texture: UInt8[ndarray, "s s 3"]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where it came from; written into the files that can hold it."""
+    relief: UInt8[ndarray, "s s 3"] | None = None
+    """A normal map (tangent space, green upwards)."""
+    pairs: int = 0
+    """So many pairs of faces, from the first on, are a quad each; OBJ keeps them."""
 
     @property
     def statistics(self) -> dict[str, Any]:
@@ -67,18 +71,20 @@ class Asset:
         if suffix == ".glb" and colors == "vertices":
             atomic_write(path, glb(mesh.vertices, mesh.vertex_normals, mesh.faces, self.provenance, colors=self.vertex_colors(), look=look))
         elif suffix == ".glb":
-            vertices, normals, uv, faces = self._split()
-            atomic_write(path, glb(vertices, normals, faces, self.provenance, uv, self.texture, look=look, jpeg=jpeg))
+            vertices, normals, uv, faces = self.split()
+            along = None if self.relief is None else tangents(vertices, normals, uv, faces)
+            atomic_write(path, glb(vertices, normals, faces, self.provenance, uv, self.texture, look=look, jpeg=jpeg, relief=self.relief, tangents=along))
         elif suffix == ".ply":
             atomic_write(path, ply(mesh.vertices, mesh.vertex_normals, self.vertex_colors(), mesh.faces))
         elif suffix == ".stl":
             atomic_write(path, stl(mesh.vertices, mesh.faces))
+        elif suffix == ".obj":
+            write_obj(path, mesh.vertices, mesh.vertex_normals, mesh.faces, self.uv, self.uv_faces, self.texture, look, self.relief, self.pairs)
         else:
-            write = write_obj if suffix == ".obj" else write_usdz
-            write(path, mesh.vertices, mesh.vertex_normals, mesh.faces, self.uv, self.uv_faces, self.texture, look)
+            write_usdz(path, mesh.vertices, mesh.vertex_normals, mesh.faces, self.uv, self.uv_faces, self.texture, look)
         return path
 
-    def _split(self) -> tuple[ndarray, ndarray, ndarray, ndarray]:
+    def split(self) -> tuple[ndarray, ndarray, ndarray, ndarray]:
         """Vertices, normals, uv and faces with one uv a vertex: seams are doubled."""
         v, t = self.mesh.faces.reshape(-1), self.uv_faces.reshape(-1)
         _, first, inverse = np.unique(paired(v, t), return_index=True, return_inverse=True)

@@ -81,7 +81,7 @@ def bake(
         colors[:] = 127
     if flatten:
         colors = flattened(colors, texels.normals).astype(np.float32)
-    texture = _fill_gutters(texels.number, np.clip(np.round(colors), 0, 255).astype(np.uint8), side)
+    texture = fill_gutters(texels.number, np.clip(np.round(colors), 0, 255).astype(np.uint8), side)
     return Asset(mesh, atlas.uv, atlas.faces, texture)
 
 
@@ -108,7 +108,7 @@ def _blurred(picture: UInt8[ndarray, "h w 3"], mask: Bool[ndarray, "h w"] | None
     return cv2.GaussianBlur(image * weight[..., None], (0, 0), sigma) / np.maximum(total, 1e-3)[..., None]
 
 
-def _fill_gutters(texels: Int[ndarray, "p"], colors: UInt8[ndarray, "p 3"], side: int) -> UInt8[ndarray, "side side 3"]:
+def fill_gutters(texels: Int[ndarray, "p"], colors: UInt8[ndarray, "p 3"], side: int) -> UInt8[ndarray, "side side 3"]:
     """Texels between charts take the nearest chart's colour, so that filtering and mip-maps never meet black."""
     if len(texels) == 0:
         return np.zeros((side, side, 3), np.uint8)

@@ -53,3 +53,37 @@ def paired(first: Int[ndarray, "n"], second: Int[ndarray, "n"]) -> Int[ndarray, 
     if int(first.max(initial=0)) >= 2**62 // span:
         first = np.unique(first, return_inverse=True)[1]
     return first.astype(np.int64) * span + second
+
+
+def tangents(
+    positions: Float[ndarray, "c 3"], normals: Float[ndarray, "c 3"], uv: Float[ndarray, "c 2"], faces: Int[ndarray, "f 3"]
+) -> Float[ndarray, "c 4"]:
+    """Unit tangents along u, at right angles to the normals, and 1 or -1: the bitangent is ``cross(normal, tangent)`` times that.
+
+    Each face's, weighted with its angle at the corner, as readers that work them out themselves do (MikkTSpace).
+
+    Args:
+        uv: one a corner, seams doubled; v upwards.
+    """
+    p, t = positions[faces], uv[faces]
+    a, b = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
+    (au, av), (bu, bv) = (t[:, 1] - t[:, 0]).T, (t[:, 2] - t[:, 0]).T
+    twice = au * bv - bu * av
+    side = np.sign(twice)
+    along = (a * bv[:, None] - b * av[:, None]) * side[:, None]
+    total, hand = np.zeros((len(positions), 3)), np.zeros(len(positions))
+    for k in range(3):
+        one, two = p[:, (k + 1) % 3] - p[:, k], p[:, (k + 2) % 3] - p[:, k]
+        lengths = np.maximum(np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1), 1e-30)
+        angle = np.arccos(np.clip((one * two).sum(1) / lengths, -1, 1))
+        n = normals[faces[:, k]]
+        flat = along - n * (along * n).sum(1, keepdims=True)
+        flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-30)
+        np.add.at(total, faces[:, k], flat * angle[:, None])
+        np.add.at(hand, faces[:, k], side * angle)
+    # Where nothing says which way, any at right angles.
+    lost = np.linalg.norm(total, axis=1) < 1e-9
+    other = np.eye(3)[np.abs(normals[lost]).argmin(1)]
+    total[lost] = other - normals[lost] * (other * normals[lost]).sum(1, keepdims=True)
+    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30)
+    return np.concatenate([total, np.where(hand < 0, -1.0, 1.0)[:, None]], axis=1)

@@ -31,9 +31,9 @@ class RefineOptions:
     seconds: float = 60.0
     rays: int = 4096
     """Pixels a step, all of one photo."""
-    learning_rate: float = 0.02
+    learning_rate: float = 0.01
     """Of vertices, in mean edge lengths."""
-    stiffness: float = 5.0
+    stiffness: float = 20.0
     """Weight of what differs between a vertex's offset and its neighbours', against the mean error of colours."""
     refresh: int = 150
     """Steps after which the mesh is looked at anew: which face each pixel shows, what hides what."""
