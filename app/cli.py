@@ -121,7 +121,7 @@ class Export:
     flatten: bool = False
     """Take the light out of the texture, as far as it goes with the surface's direction: for scenes with lights of their own."""
     normal_map: bool = False
-    """Keep the fine shape that fewer faces lose as a normal map (GLB and OBJ, lit)."""
+    """Keep the fine shape that fewer faces lose as a normal map (GLB, lit)."""
     quads: bool = False
     """A mesh of quads that follow the shape, for sculpting and subdividing (OBJ); two count as many as four --faces."""
     common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)

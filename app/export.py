@@ -54,8 +54,8 @@ class ExportTask:
         settled = replace(self, **{key: value for key, value in preset.items() if getattr(self, key) is None})
         if self.quads and settled.format != "obj":
             raise InputError(f"--quads needs a format that holds quads, and {settled.format} does not. Give --format obj.")
-        if self.normal_map and (settled.format not in ("glb", "obj") or settled.look == "unlit" or settled.colors == "vertices"):
-            raise InputError("--normal-map needs --format glb or obj, --look lit and --colors texture: light is what shows it.")
+        if self.normal_map and (settled.format != "glb" or settled.look == "unlit" or settled.colors == "vertices"):
+            raise InputError("--normal-map needs --format glb, --look lit and --colors texture: light is what shows it, and GLB says how it is meant.")
         if self.normal_map and settled.faces is None and settled.levels == 1:
             raise InputError("--normal-map keeps the shape that fewer faces lose. Give --faces as well.")
         return settled

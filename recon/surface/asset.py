@@ -35,7 +35,7 @@ class Asset:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where it came from; written into the files that can hold it."""
     relief: UInt8[ndarray, "s s 3"] | None = None
-    """A normal map (tangent space, green upwards)."""
+    """A normal map (tangent space, green upwards). GLB alone has it: Blender takes an OBJ's for colours."""
     pairs: int = 0
     """So many pairs of faces, from the first on, are a quad each; OBJ keeps them."""
 
@@ -79,7 +79,7 @@ class Asset:
         elif suffix == ".stl":
             atomic_write(path, stl(mesh.vertices, mesh.faces))
         elif suffix == ".obj":
-            write_obj(path, mesh.vertices, mesh.vertex_normals, mesh.faces, self.uv, self.uv_faces, self.texture, look, self.relief, self.pairs)
+            write_obj(path, mesh.vertices, mesh.vertex_normals, mesh.faces, self.uv, self.uv_faces, self.texture, look, self.pairs)
         else:
             write_usdz(path, mesh.vertices, mesh.vertex_normals, mesh.faces, self.uv, self.uv_faces, self.texture, look)
         return path

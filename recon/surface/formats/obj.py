@@ -15,12 +15,11 @@ from recon.surface.formats.glb import Look
 def write_obj(
     path: Path, positions: Float[ndarray, "v 3"], normals: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], uv: Float[ndarray, "t 2"],
     uv_faces: Int[ndarray, "f 3"], texture: UInt8[ndarray, "s s 3"], look: Look,
-    relief: UInt8[ndarray, "s s 3"] | None = None, pairs: int = 0,
+    pairs: int = 0,
 ) -> None:  # fmt: skip
     """Write ``path`` and, beside it, the material and the texture; the mesh last, so that what it names is there.
 
     Args:
-        relief: a normal map.
         pairs: so many pairs of faces (a, b, c) (a, c, d), from the first on, are a quad each; those that a seam divides stay two triangles.
     """
     turned, across = (np.stack([v[:, 0], v[:, 2], -v[:, 1]], axis=1) for v in (positions, normals))
@@ -40,14 +39,8 @@ def write_obj(
     png = io.BytesIO()
     Image.fromarray(texture).save(png, format="PNG")
     atomic_write(path.with_name(f"{name}.png"), png.getvalue())
-    bumps = ""
-    if relief is not None:
-        png = io.BytesIO()
-        Image.fromarray(relief).save(png, format="PNG")
-        atomic_write(path.with_name(f"{name}_normals.png"), png.getvalue())
-        bumps = f"map_Bump -bm 1 {name}_normals.png\n"
     light = "illum 0" if look == "unlit" else "illum 1"
-    material = f"newmtl photographed\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nNs 0\n{light}\nmap_Kd {name}.png\n{bumps}"
+    material = f"newmtl photographed\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nNs 0\n{light}\nmap_Kd {name}.png\n"
     atomic_write(path.with_name(f"{name}.mtl"), material.encode())
     atomic_write(path, buffer.getvalue().encode())
 
