@@ -158,6 +158,7 @@ def test_the_page_shows_what_the_other_renderers_show(result: Path, tmp_path: Pa
     [
         ({"texture": 0}, "between 256 and 8192"), ({"texture": 65536}, "between 256 and 8192"), ({"faces": 0}, "100 or more"),
         ({"levels": 0}, "1 to 8"), ({"format": "glb", "target": "print"}, "leave"),
+        ({"quads": True}, "format obj"), ({"normal_map": True}, "give --faces"), ({"normal_map": True, "target": "web"}, "look lit"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said(result: Path, tmp_path: Path, options: dict, expected: str) -> None:
@@ -209,3 +210,14 @@ def test_zero_area_charts_do_no_harm(result: Path) -> None:
 def test_a_result_and_its_page_have_the_same_photos(result: Path) -> None:
     baked: Baked = load_baked(result)
     assert set(baked.names) <= {p.name for p in read_transforms(result).image_paths}
+
+
+def test_quads_and_a_normal_map(result: Path, tmp_path: Path) -> None:
+    lines = written(result, tmp_path, format="obj", quads=True, faces=1000).read_text().splitlines()
+    faces = [len(line.split()) - 1 for line in lines if line.startswith("f ")]
+    assert np.mean(np.array(faces) == 4) > 0.7
+    path = written(result, tmp_path, format="glb", normal_map=True, faces=500)
+    head = json.loads(path.read_bytes()[20 : 20 + int.from_bytes(path.read_bytes()[12:16], "little")])
+    assert head["materials"][0]["normalTexture"] == {"index": 1}
+    assert "TANGENT" in head["meshes"][0]["primitives"][0]["attributes"]
+    assert len(load_asset(path).mesh.faces) <= 500

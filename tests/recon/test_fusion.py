@@ -1,5 +1,10 @@
 """Fusion region by region, backdrops, solids: known shapes come back, however memory is cut."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import trimesh
@@ -152,3 +157,24 @@ def test_open_rims_are_told() -> None:
     assert rims[0]["length"] == pytest.approx(2 * np.pi * np.sqrt(1 - 0.9**2), rel=0.4)  # along the triangles
     np.testing.assert_allclose(rims[0]["centre"], [0, 0, 0.9], atol=0.05)
     assert open_rims(Triangles(np.asarray(ball.vertices), np.asarray(ball.faces))) == []
+
+
+def test_a_room_is_fused_where_one_piece_would_not_fit() -> None:
+    """In a process with a limit of memory: region by region it succeeds, in one go it cannot."""
+    root = Path(__file__).resolve().parents[2]
+    for most, fits in ((512, True), (10**9, False)):
+        done = subprocess.run([sys.executable, "-c", LIMITED, str(most)], capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(root)}, check=False)
+        assert ("fused" in done.stdout) == fits, done.stdout[-500:] + done.stderr[-1500:]
+
+
+LIMITED = """
+import resource, sys
+from benchmarks.room import room
+from recon.surface.fusion import fuse
+small = fuse(room(1.0, 1.0, 4, (80, 60)), 0.05)  # everything is compiled and loaded
+maps = room(8.0, 3.0, 16, (320, 240))
+used = int(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmData'))) << 10
+resource.setrlimit(resource.RLIMIT_DATA, (used + (900 << 20), used + (900 << 20)))
+mesh = fuse(maps, 0.02, most_blocks=int(sys.argv[1]), most_faces=300_000)
+print('fused', len(mesh.faces))
+"""

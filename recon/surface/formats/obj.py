@@ -47,5 +47,5 @@ def write_obj(
 
 def _write_faces(buffer: io.StringIO, v: Int[ndarray, "f k"], t: Int[ndarray, "f k"]) -> None:
     """Corners as position/texture/normal."""
-    corners = np.stack([v, t, v], axis=2).reshape(len(v), -1)
+    corners = np.stack([v, t, v], axis=2).reshape(len(v), 3 * v.shape[1])
     np.savetxt(buffer, corners, fmt="f " + " ".join(["%d/%d/%d"] * v.shape[1]))
