@@ -160,7 +160,7 @@ def add_photo_reference(
 
 
 def compare(
-    texture: Float[ndarray, "t 3"], at: Int[ndarray, "r"], across: Float[ndarray, "r"], down: Float[ndarray, "r"], colors: Float[ndarray, "r 3"],
+    texture: Float[ndarray, "t 3"], at: Int[ndarray, "r"], across: Float[ndarray, "r"], down: Float[ndarray, "r"], colors: UInt8[ndarray, "r 3"],
     weight: Float[ndarray, "r"], spread: float, num: Float[ndarray, "t 3"], den: Float[ndarray, "t"],
 ) -> float:  # fmt: skip
     """Pixels against a texture's colours between four texels: what each texel is off by, summed in ``num``, and its weight in ``den``.
@@ -183,7 +183,7 @@ def compare(
 
 
 def compare_reference(
-    texture: Float[ndarray, "t 3"], at: Int[ndarray, "r"], across: Float[ndarray, "r"], down: Float[ndarray, "r"], colors: Float[ndarray, "r 3"],
+    texture: Float[ndarray, "t 3"], at: Int[ndarray, "r"], across: Float[ndarray, "r"], down: Float[ndarray, "r"], colors: UInt8[ndarray, "r 3"],
     weight: Float[ndarray, "r"], spread: float, num: Float[ndarray, "t 3"], den: Float[ndarray, "t"],
 ) -> float:  # fmt: skip
     """The twin of `compare` in plain NumPy."""

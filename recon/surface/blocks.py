@@ -80,19 +80,23 @@ def surface_in(
 
 
 def joined(parts: list[Triangles], voxel: float) -> Triangles:
-    """Parts that were cut along blocks, as one mesh: vertices on the cuts are shared again."""
+    """Parts that were cut along blocks, as one mesh: vertices on the cuts are shared again. The list is emptied: they take much memory."""
     if len(parts) == 1:
-        return parts[0]
-    starts = np.cumsum([0, *(len(p.vertices) for p in parts)])
+        return parts.pop()
     vertices = np.concatenate([p.vertices for p in parts]) if parts else np.zeros((0, 3))
-    faces = np.concatenate([p.faces + s for p, s in zip(parts, starts, strict=False)]) if parts else np.zeros((0, 3), np.int64)
-    away = vertices / (SIDE * voxel)
-    away = np.abs(away - np.round(away)).min(1) * SIDE
-    near = np.flatnonzero(away < 1e-2)
+    faces = np.empty((sum(len(p.faces) for p in parts), 3), np.int64)
+    first, start = 0, 0
+    for part in parts:
+        np.add(part.faces, start, out=faces[first : first + len(part.faces)])
+        first, start = first + len(part.faces), start + len(part.vertices)
+    parts.clear()
+    side = SIDE * voxel
+    near = np.flatnonzero(np.logical_or.reduce([np.abs(v - np.round(v)) * SIDE < 1e-2 for v in (vertices[:, k] / side for k in range(3))]))
     key = np.round(vertices[near] / (voxel * 1e-2)).astype(np.int64)
-    _, first, inverse = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    _, kept, inverse = np.unique(key, axis=0, return_index=True, return_inverse=True)
     target = np.arange(len(vertices))
-    target[near] = near[first[inverse.reshape(-1)]]
-    faces = target[faces]
+    target[near] = near[kept[inverse.reshape(-1)]]
+    for k in range(3):
+        faces[:, k] = target[faces[:, k]]
     whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
     return Triangles(vertices, faces).kept(whole)

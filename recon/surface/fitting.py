@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from data.progress import Progress
@@ -30,7 +30,7 @@ EDGE = 0.03
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a texture is fitted."""
+    """How a texture is fitted to its photos."""
 
     seconds: float = 15.0
     sweeps: int = 6
@@ -49,7 +49,7 @@ class _Pixels:
     at: Int[ndarray, "r"]
     across: Float[ndarray, "r"]
     down: Float[ndarray, "r"]
-    colors: ndarray
+    colors: UInt8[ndarray, "r 3"]
     weight: Float[ndarray, "r"]
 
 
@@ -82,10 +82,7 @@ def _pixels(
     """Pixels that show one surface, some of them if they are many."""
     cameras = scene.posed()
     width, height = (int(v) for v in cameras.sizes[view])
-    pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
-    eye = cameras.centers[view]
-    rays = cameras.unproject(view, pixels, np.ones(len(pixels))) - eye
-    hits = caster.cast(np.broadcast_to(eye, rays.shape), rays)
+    hits, rays = caster.look(cameras, view)
     distance = np.where(hits.face >= 0, hits.distance, 1e9).reshape(height, width).astype(np.float32)
     around = np.ones((5, 5), np.uint8)
     good = (hits.face >= 0) & (cv2.dilate(distance, around) < (1 + EDGE) * cv2.erode(distance, around)).reshape(-1)

@@ -88,8 +88,6 @@ def fuse(maps: DepthMaps, voxel: float, weights: list[Float[ndarray, "_ _"]] | N
             part = decimated(part, max(int(len(part.faces) * most_faces / expected), 1), keep_rims=True)
         parts.append(part)
         del distance, weight
-        if len(parts) % 16 == 0:
-            release_freed_memory()
     release_freed_memory()
     mesh = joined(parts, voxel)
     return Triangles(mesh.vertices + origin, mesh.faces)

@@ -14,7 +14,7 @@ from recon.surface.triangles import Triangles
 
 @dataclass(frozen=True)
 class Hits:
-    """First meeting of each ray with the mesh."""
+    """First meeting of each ray with the mesh, or the place nearest to each point."""
 
     distance: Float[ndarray, "r"]
     """Infinity where nothing was met."""
@@ -47,6 +47,22 @@ class Raycaster:
         face[~np.isfinite(distance)] = -1
         return Hits(distance, face, np.stack([1 - uv.sum(1), uv[:, 0], uv[:, 1]], axis=1))
 
+    def look(self, cameras: Cameras, view: int) -> tuple[Hits, Float[ndarray, "p 3"]]:
+        """First hits of the rays through a pinhole picture's pixels, row by row, and the rays; lengths are depths along the axis."""
+        width, height = (int(v) for v in cameras.sizes[view])
+        pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
+        rays = cameras.unproject(view, pixels, np.ones(len(pixels))) - cameras.centers[view]
+        return self.cast(np.broadcast_to(cameras.centers[view], rays.shape), rays), rays
+
+    def nearest(self, points: Float[ndarray, "p 3"]) -> Hits:
+        """The surface's nearest points."""
+        import open3d as o3d
+
+        answer = self._scene.compute_closest_points(o3d.core.Tensor((points - self._origin).astype(np.float32)))
+        uv = answer["primitive_uvs"].numpy()
+        distance = np.linalg.norm(answer["points"].numpy() - (points - self._origin), axis=1).astype(np.float32)
+        return Hits(distance, answer["primitive_ids"].numpy().astype(np.int64), np.stack([1 - uv.sum(1), uv[:, 0], uv[:, 1]], axis=1))
+
     def distance(self, points: Float[ndarray, "p 3"]) -> Float[ndarray, "p"]:
         """Unsigned distance from points to the surface."""
         import open3d as o3d
@@ -77,16 +93,13 @@ def render_mesh(
 
     caster = caster or Raycaster(asset.mesh)
     width, height = (int(v) for v in cameras.sizes[view])
-    pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1).reshape(-1, 2)
-    ends = cameras.unproject(view, pixels, np.ones(len(pixels)))
-    eye = cameras.centers[view]
-    hits = caster.cast(np.broadcast_to(eye, ends.shape), ends - eye)
+    hits, _ = caster.look(cameras, view)
     met = hits.face >= 0
     uv = (asset.uv[asset.uv_faces[hits.face[met]]] * hits.barycentric[met][..., None]).sum(1)
     side_y, side_x = asset.texture.shape[:2]
     x = (uv[:, 0] * side_x - 0.5).astype(np.float32)
     y = ((1 - uv[:, 1]) * side_y - 0.5).astype(np.float32)
-    picture = np.tile(np.array(background, np.uint8), (len(pixels), 1))
+    picture = np.tile(np.array(background, np.uint8), (width * height, 1))
     if met.any():
         n = int(met.sum())
         rows = -(-n // 4096)

@@ -1,11 +1,13 @@
 """Normal maps: the fine shape of a detailed mesh on one with fewer faces, in tangent space, green upwards (glTF 2.0)."""
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from kernels.texels import surface
 from recon.surface.asset import Asset
+from recon.surface.raycast import Raycaster
+from recon.surface.texture import fill_gutters
 from recon.surface.triangles import Triangles, tangents
 
 LEAST = 0.2
@@ -14,8 +16,6 @@ LEAST = 0.2
 
 def normal_map(asset: Asset, detailed: Triangles) -> UInt8[ndarray, "s s 3"]:
     """For an asset's texture coordinates, the normals of the nearest points of a detailed mesh."""
-    from recon.surface.texture import fill_gutters
-
     side = asset.texture.shape[0]
     positions, normals, uv, faces = asset.split()
     along = tangents(positions, normals, uv, faces)
@@ -41,14 +41,6 @@ def normal_map(asset: Asset, detailed: Triangles) -> UInt8[ndarray, "s s 3"]:
 
 def _nearest_normals(mesh: Triangles, points: Float[ndarray, "p 3"]) -> Float[ndarray, "p 3"]:
     """Interpolated normals of the nearest points of a mesh."""
-    import open3d as o3d
-
-    origin = mesh.vertices.mean(0)
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(o3d.core.Tensor((mesh.vertices - origin).astype(np.float32)), o3d.core.Tensor(mesh.faces.astype(np.uint32)))
-    answer = scene.compute_closest_points(o3d.core.Tensor((points - origin).astype(np.float32)))
-    face: Int[ndarray, "p"] = answer["primitive_ids"].numpy().astype(np.int64)
-    uv = answer["primitive_uvs"].numpy()
-    share = np.stack([1 - uv.sum(1), uv[:, 0], uv[:, 1]], axis=1)[..., None]
-    normals = (mesh.vertex_normals[mesh.faces[face]] * share).sum(1)
+    near = Raycaster(mesh).nearest(points)
+    normals = (mesh.vertex_normals[mesh.faces[near.face]] * near.barycentric[..., None]).sum(1)
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
