@@ -44,10 +44,11 @@ def main() -> None:
     maps = room(arguments.side, arguments.height, arguments.views, (960, 720))
     started = time.perf_counter()
     mesh = fuse(maps, arguments.voxel)
+    seconds, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # before the statistics' own
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)
     print(json.dumps({
-        "seconds": round(time.perf_counter() - started, 1), "faces": len(mesh.faces), "area_m2": round(float(mesh.face_areas.sum()), 1),
-        "extent": (high - low).round(3).tolist(), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, **about_this_run(),
+        "seconds": round(seconds, 1), "faces": len(mesh.faces), "area_m2": round(float(mesh.face_areas.sum()), 1),
+        "extent": (high - low).round(3).tolist(), "peak_memory_mb": peak, **about_this_run(),
     }, indent=1))  # fmt: skip
 
 

@@ -159,9 +159,9 @@ async function start() {
     uniforms.eye.value.copy(eye);
   }
 
+  camera.up.set(...meta.up); // first: the controls keep the axis that they find
   const controls = new OrbitControls(camera, renderer.domElement);
   controls.enableDamping = true;
-  camera.up.set(...meta.up);
   let pinned = null; // a photo's own lens, until the camera is moved
   function jump(k) {
     const c = new Vector3(...meta.centers[k]), f = new Vector3(...meta.forwards[k]), u = new Vector3(...meta.ups[k]);
@@ -281,6 +281,7 @@ async function start() {
   window.lumigraph = {
     meta, renderer, jump, home, draw, turntable, wire: () => $("wire").click(),
     photos: () => count,
+    eye: () => camera.position.toArray(),
     setPhotos: useOf,
     async picture(w, h, projection, center, direction) {
       renderer.setSize(w, h, false);

@@ -148,6 +148,17 @@ def test_the_page_shows_what_the_other_renderers_show(result: Path, tmp_path: Pa
         page.click("#strip button >> nth=3")
         page.keyboard.press("ArrowRight")
         page.evaluate("lumigraph.turntable(300)")
+        page.wait_for_timeout(600)
+        # A finger or a mouse that goes sideways turns the scene around its own upright axis.
+        up, eyes = np.array(page.evaluate("lumigraph.meta.up")), [np.array(page.evaluate("lumigraph.eye()"))]
+        page.mouse.move(200, 250)
+        page.mouse.down()
+        page.mouse.move(260, 250, steps=6)
+        page.mouse.up()
+        page.wait_for_timeout(600)
+        eyes.append(np.array(page.evaluate("lumigraph.eye()")))
+        assert abs((eyes[1] - eyes[0]) @ up) < 0.02 * np.linalg.norm(eyes[1] - eyes[0])
+        assert np.linalg.norm(eyes[1] - eyes[0]) > 0.3
         browser.close()
     assert wrong == []
     assert {url.split(":")[0] for url in asked} <= {"file", "data", "blob"}
