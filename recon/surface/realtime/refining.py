@@ -31,9 +31,11 @@ class RefineOptions:
     seconds: float = 60.0
     rays: int = 4096
     """Pixels a step, all of one photo."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.03
     """Of vertices, in mean edge lengths."""
-    stiffness: float = 20.0
+    damping: float = 1.0
+    """Added to Adam's denominator, in root mean squares of a step's gradient: where photos say little, a vertex moves little."""
+    stiffness: float = 15.0
     """Weight of what differs between a vertex's offset and its neighbours', against the mean error of colours."""
     refresh: int = 150
     """Steps after which the mesh is looked at anew: which face each pixel shows, what hides what."""
@@ -84,6 +86,8 @@ class _Refinement:
         self.trust = torch.from_numpy(around.trust).float() / 255
         self.offset = torch.zeros(self.count, requires_grad=True)
         self.optimizer = torch.optim.Adam([self.offset], lr=options.learning_rate, betas=(0.9, 0.99))
+        self.typical = 0.0
+        """Running mean of a step's gradient, as a root mean square."""
         size = (int(around.photos.shape[2]), int(around.photos.shape[1]))
         self.masks = [None if m is None else cv2.resize(m.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0 for m in masks]
         # A photo is predicted from the others.
@@ -129,6 +133,10 @@ class _Refinement:
         loss = F.smooth_l1_loss(predicted, truth, beta=0.05) + self.options.stiffness * (self.offset[self.edges[:, 0]] - self.offset[self.edges[:, 1]]).square().mean() * 0.01
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        assert self.offset.grad is not None
+        size = float(self.offset.grad.square().mean().sqrt())
+        self.typical = 0.95 * self.typical + 0.05 * size if self.typical else size
+        self.optimizer.param_groups[0]["eps"] = max(self.options.damping * self.typical, 1e-12)
         self.optimizer.step()
         return float((predicted.detach() - truth).square().mean())
 
