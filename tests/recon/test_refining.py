@@ -8,6 +8,7 @@ import torch
 import trimesh
 
 from data.readers import read_scene
+from kernels.realtime import rasterize
 from recon.surface.asset import Asset
 from recon.surface.options import RealtimeOptions
 from recon.surface.realtime.baked import bake_realtime
@@ -67,6 +68,22 @@ def test_masks_say_which_pixels_count(tmp_path: Path) -> None:
     nothing = [np.zeros((200, 200), bool)] * len(baked.names)
     same = drain(refine(baked, RefineOptions(seconds=1.0), nothing))
     np.testing.assert_allclose(same.around.vertices, baked.around.vertices, atol=1e-6)
+
+
+def test_a_plain_side_stays_where_it_is(tmp_path: Path) -> None:
+    """Noise of photos must not move what has no texture, however small its gradients are."""
+    baked = dented(tmp_path)
+    around, random = baked.around, np.random.default_rng(0)
+    photos = around.photos.copy()
+    for k, p in enumerate(around.projections):
+        corners = around.vertices @ p[:, :3].T.astype(np.float32) + p[:, 3].astype(np.float32)
+        face = rasterize(corners, around.faces, (200, 200)).face
+        plain = (face >= 0) & (around.vertices[around.faces].mean(1)[face, 0] > 0)
+        photos[k][plain, :3] = 128 + random.integers(-2, 3, (int(plain.sum()), 1))
+    baked = replace(baked, around=replace(around, photos=photos))
+    moved = drain(refine(baked, RefineOptions(seconds=6.0, stiffness=1.0))).around.vertices - around.vertices
+    way, seen = np.linalg.norm(moved, axis=1), np.abs(around.vertices[:, 2]) < 0.6
+    assert way[seen & (around.vertices[:, 0] > 0.3)].mean() < 0.4 * way[seen & (around.vertices[:, 0] < -0.3)].mean()
 
 
 def test_a_spoiled_texture_is_mended_where_photos_see_it(tmp_path: Path) -> None:
