@@ -84,6 +84,8 @@ class TrainOptions:
     """Views each source view is compared with to find its depth."""
     rays: int = 768
     """Rays of each target."""
+    frozen: tuple[str, ...] = ()
+    """Parts of the model that stay as they are, by name: `encoder`, `cascade`, `coarse`, `geometry`, `blending`."""
     learning_rate: float = 1e-3
     warm_up: float = 0.03
     """Share of the schedule."""

@@ -62,6 +62,21 @@ def true_distances(bank: Bank, batch: Batch, samples: Tensor) -> Tensor:
     return distances(bank.worlds, index[:, None, None].expand(points.shape[:3]).reshape(-1), points.reshape(-1, 3)).view(samples.shape)
 
 
+def freeze(network: GeneralNetwork, parts: tuple[str, ...]) -> None:
+    """Take named parts of a network out of training.
+
+    Raises `InputError` for a name that the network has not, and where nothing would be left to train.
+    """
+    known = [name for name, _ in network.named_children()]
+    unknown = [name for name in parts if name not in known]
+    if unknown:
+        raise InputError(f"The model has no part named '{unknown[0]}' that could be `frozen`. Its parts are {', '.join(known)}.")
+    for name in parts:
+        network.get_submodule(name).requires_grad_(False)
+    if not any(p.requires_grad for p in network.parameters()):
+        raise InputError("All parts of the model are `frozen`, so nothing is left to train. Leave one out.")
+
+
 class Trainer:
     """Steps, checkpoints, validation; one process of one or many."""
 
@@ -81,6 +96,7 @@ class Trainer:
             self.earlier_runs = read_card(SHIPPED if str(start) == "shipped" else start).get("runs", [])
         self.network = GeneralNetwork(options.model) if start is None else load_network(None if str(start) == "shipped" else start)
         self.network.to(device).train()
+        freeze(self.network, options.frozen)
         if device.type == "cuda":
             self.network.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             for module in self.network.cascade.regularise.modules():

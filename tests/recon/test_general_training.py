@@ -67,6 +67,20 @@ def test_options_that_cannot_work_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
+    trainer = Trainer(replace(TINY, steps=3, frozen=("encoder",)), tmp_path, CPU)
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    assert all(np.isfinite(losses(list(trainer.train()))))
+    for states in (trainer.network.state_dict(), trainer.average):
+        same = {k: torch.equal(v, before[k]) for k, v in states.items()}
+        assert all(same[k] for k in same if k.startswith("encoder."))
+        assert sum(not v for k, v in same.items()) > 20
+    assert Trainer(replace(TINY, frozen=("encoder",)), tmp_path, CPU).step == 3
+    with pytest.raises(InputError, match="no part named 'encoders'.*encoder, "):
+        Trainer(replace(TINY, frozen=("encoders",)), tmp_path / "a", CPU)
+
+
+@pytest.mark.slow
 def test_new_worlds_take_the_place_of_old_ones(tmp_path: Path) -> None:
     trainer = Trainer(replace(TINY, refresh_every=1, refresh_worlds=1, sizes=((64, 48),)), tmp_path / "c", CPU)
     before = trainer.banks[0].rgb.clone()
