@@ -78,6 +78,8 @@ def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
     assert Trainer(replace(TINY, frozen=("encoder",)), tmp_path, CPU).step == 3
     with pytest.raises(InputError, match="no part named 'encoders'.*encoder, "):
         Trainer(replace(TINY, frozen=("encoders",)), tmp_path / "a", CPU)
+    with pytest.raises(InputError, match="nothing is left to train"):
+        Trainer(replace(TINY, frozen=("encoder", "cascade", "coarse", "geometry", "blending")), tmp_path / "b", CPU)
 
 
 @pytest.mark.slow
