@@ -74,10 +74,12 @@ class GeneralModel:
     def condition(
         self, images: Sequence[Float[Tensor, "3 _ _"]], cameras: Cameras, near_far: Float[np.ndarray, "n 2"] | None = None,
         volumes_of: Sequence[int] | None = None, within: Float[np.ndarray, "n 2"] | None = None,
+        colors: Sequence[Float[Tensor, "3 _ _"]] | None = None, moved: Float[Tensor, "n 4 4"] | None = None,
     ) -> "GeneralField":  # fmt: skip
         """Encode photos and find the depth of each.
 
-        Gradients reach ``images`` if these require them.
+        Gradients reach ``images``, ``colors`` and ``moved`` if these require them; the last through the projection into the source views
+        (the depth volumes follow it, but hand no gradient back).
 
         Args:
             images: photos, sRGB 0 to 1; sizes may differ.
@@ -85,6 +87,8 @@ class GeneralModel:
             near_far: range of z-depths of each view, scene units; found by a first look if not given.
             volumes_of: views whose depth is wanted; all if not given. The others serve as neighbours alone.
             within: where the first look searches; guessed from the cameras if not given.
+            colors: photos that colour is blended from, if others than those that are looked at.
+            moved: a small motion of each camera: rotation about its centre along world axes, and translation in scene units.
 
         Raises:
             InputError: fewer than two views, sizes that do not fit, lens distortion, or no baseline.
@@ -100,9 +104,11 @@ class GeneralModel:
         intrinsics = torch.from_numpy(upright.intrinsics).to(self.device)
         # Lengths are counted from the middle of the cameras, in units of their distance: single precision then suffices.
         origin, scale = cameras.centers.mean(0), max(mean_distance(cameras), 1e-12)
-        moved = upright.camera_to_world.copy()
-        moved[:, :3, 3] = (moved[:, :3, 3] - origin) / scale
-        pose = torch.from_numpy(moved).to(self.device)
+        centered = upright.camera_to_world.copy()
+        centered[:, :3, 3] = (centered[:, :3, 3] - origin) / scale
+        pose = torch.from_numpy(centered).to(self.device)
+        if moved is not None:
+            pose = _nudged(pose, moved.to(pose), scale)
         with self._precision():
             features = self._encoded(pictures)
             wanted = torch.arange(len(images)) if volumes_of is None else torch.as_tensor(list(volumes_of))
@@ -110,13 +116,14 @@ class GeneralModel:
                 ranges = near_far / scale
             else:
                 wide = guessed_range(upright) if within is None else within
-                ranges = self._first_look(features, intrinsics, pose, neighbours, wide / scale)
+                ranges = self._first_look(features, intrinsics, pose.detach(), neighbours, wide / scale)
             surface = self._surfaces(features, intrinsics, pose, neighbours, ranges, wanted)
         present = torch.ones(1, len(wanted), dtype=torch.bool, device=self.device)
         index = wanted.to(self.device)
         extent = torch.from_numpy(upright.sizes).to(self.device).float()[index][None]
+        blended = pictures if colors is None else self._stacked(colors, sizes, turns, upright)
         sources = Sources(
-            pictures[index][None], features[1][index][None], features[2][index][None], surface,
+            blended[index][None], features[1][index][None], features[2][index][None], surface,
             intrinsics[index].float()[None], pose[index].float()[None], extent, present,
         )  # fmt: skip
         chosen = [int(i) for i in wanted]
@@ -238,17 +245,24 @@ class GeneralField:
             joined = joined[back]
         return joined if torch.is_grad_enabled() else joined.cpu()
 
-    def trace(self, rays: Rays, views: Int[Tensor, "v"], near: Tensor, far: Tensor, color: bool = True) -> Traced:
+    def trace(
+        self, rays: Rays, views: Int[Tensor, "v"], near: Tensor, far: Tensor, color: bool = True, samples: Tensor | None = None,
+        paint: Sources | None = None,
+    ) -> Traced:  # fmt: skip
         """Everything about rays of one origin, blended from the given source views; blending weights included.
 
         Args:
             near: internal units, likewise ``far``.
+            samples: see `GeneralNetwork.trace`; likewise ``paint``, of all source views.
         """
         device = self.model.device
         origins = self._inside(rays.origins)
         sources = self.sources.select(views)
         with self.model._precision():
-            return self.model.network.trace(sources, origins[None], rays.directions.to(device)[None], near[None], far[None], color=color)
+            return self.model.network.trace(
+                sources, origins[None], rays.directions.to(device)[None], near[None], far[None], color=color, samples=samples,
+                paint=None if paint is None else paint.select(views),
+            )  # fmt: skip
 
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:
         """Signed distance at world points, scene units, cut off some units from the surface."""
@@ -369,6 +383,12 @@ class GeneralField:
     def _signed(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
         with self.model._precision():
             return self.model.network.signed_distance(self.sources, points)
+
+
+def _nudged(pose: Float[Tensor, "n 4 4"], motion: Float[Tensor, "n 4 4"], scale: float) -> Float[Tensor, "n 4 4"]:
+    """Poses in internal units after each camera turned about its centre and moved."""
+    top = torch.cat([motion[:, :3, :3] @ pose[:, :3, :3], pose[:, :3, 3:] + motion[:, :3, 3:] / scale], dim=2)
+    return torch.cat([top, pose[:, 3:]], dim=1)
 
 
 def _pieces(index: Tensor, near: Tensor, far: Tensor, size: int) -> list[tuple[Tensor, Tensor, Tensor]]:

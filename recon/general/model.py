@@ -98,9 +98,16 @@ class GeneralNetwork(nn.Module):
 
     def trace(
         self, sources: Sources, origins: Float[Tensor, "b r 3"], directions: Float[Tensor, "b r 3"], near: Float[Tensor, "b r"],
-        far: Float[Tensor, "b r"], jitter: bool = False, color: bool = True,
+        far: Float[Tensor, "b r"], jitter: bool = False, color: bool = True, samples: Float[Tensor, "n s"] | None = None,
+        paint: Sources | None = None,
     ) -> Traced:  # fmt: skip
-        """Coarse samples find the surface, fine ones around it say exactly where it is and what it looks like."""
+        """Coarse samples find the surface, fine ones around it say exactly where it is and what it looks like.
+
+        Args:
+            samples: coordinates of the fine samples (`Traced.samples`) if they are not to be chosen, as for comparing two states of
+                the photos sample by sample.
+            paint: sources that colour is blended from, if others than those that say where the surface is.
+        """
         o = self.options
         b, r = near.shape
         n = b * r
@@ -116,8 +123,11 @@ class GeneralNetwork(nn.Module):
         where, _ = crossings(coarse, s)
         coarse_coordinate = (coarse_weights * where).sum(1)
 
-        fine = resample(coarse_weights, s, o.fine_samples, jitter)
-        fine = torch.cat([fine, torch.ones_like(fine[:, :1])], dim=1)
+        if samples is None:
+            fine = resample(coarse_weights, s, o.fine_samples, jitter)
+            fine = torch.cat([fine, torch.ones_like(fine[:, :1])], dim=1)
+        else:
+            fine = samples
         points = origins[:, :, None] + directions[:, :, None] * to_distance(fine, near_, far_).view(b, r, -1, 1)
         view = self._shown(sources, points, origins)
         signed, trust = self.geometry(view.tokens, view.seen, view.distance, fine)
@@ -127,6 +137,8 @@ class GeneralNetwork(nn.Module):
         weights = surface_weights(signed, self.geometry.log_sharpness.exp())
         where, fraction = crossings(signed, fine)
         if color:
+            if paint is not None:
+                view = self._shown(paint, points, origins)
             blend = self.blending(view.tokens, view.seen, trust)
             if self.detail is None:
                 colors = (blend[..., None] * view.photo.float()).sum(2)

@@ -63,13 +63,19 @@ def box_ranges(cameras: Cameras, box: Float[ndarray, "2 3"]) -> Float[ndarray, "
     return np.stack([near, np.maximum(z.max(1) + 0.02 * size, near * 1.1)], axis=1)
 
 
+def ranges_to_search(scene: Scene) -> tuple[Float[ndarray, "n 2"] | None, Float[ndarray, "n 2"] | None]:
+    """`near_far` and `within` of `GeneralModel.condition` for the photos of a scene."""
+    ranges = stated_ranges(scene)
+    return _relied_on(scene, ranges), ranges
+
+
 def condition_scene(model: GeneralModel, scene: Scene, views: Sequence[int] | None = None) -> GeneralField:
     """Look at all photos of a scene, or at some of them."""
     chosen = scene if views is None else scene.select(list(views))
     images = [photo_tensor(chosen, i) for i in range(len(chosen))]
-    ranges = stated_ranges(chosen)
+    near_far, within = ranges_to_search(chosen)
     with torch.no_grad():
-        return model.condition(images, chosen.posed(), _relied_on(chosen, ranges), within=ranges)
+        return model.condition(images, chosen.posed(), near_far, within=within)
 
 
 def save_general_field(field: GeneralField, names: Sequence[str], folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""What can be attacked: one protocol, one module per kind of victim."""

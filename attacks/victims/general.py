@@ -1,0 +1,168 @@
+"""The general engine as a victim: gradients through encoder, depth volumes, geometry and blending; every branch can be swapped."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attacks.case import Case, Target
+from attacks.victims.protocol import Look, Seen
+from data.errors import InputError
+from recon.fields import Rays, RenderedRays, image_rays, pixel_rays
+from recon.general.engine import ConditionOptions, GeneralField, GeneralModel
+from recon.general.marching import surface_weights, to_distance
+from recon.general.model import Traced
+from recon.general.sources import Sources
+from recon.general.views import corner_cosine
+from recon.general.weights import SHIPPED
+from recon.pictures import Picture, filled
+
+Branch = Literal["features", "volumes", "colors"]
+"""What the photos reach a rendered pixel by: feature maps, depth volumes, and the colours that are blended."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Where along n rays a look asked: start and end, source views, fine samples."""
+
+    near: Tensor
+    far: Tensor
+    views: Tensor
+    samples: Tensor | None
+
+
+class GeneralVictim:
+    """`GeneralModel` behind the protocol."""
+
+    gradients = True
+
+    def __init__(self, model: GeneralModel, name: str = "general", weights: Path | None = None) -> None:
+        self.model, self.name = model, name
+        self.weights = weights or SHIPPED
+
+    @classmethod
+    def load(cls, weights: Path | None = None, device: torch.device | str = "cpu", side: int = 504, sources: int = 8, name: str = "general") -> "GeneralVictim":
+        """The shipped weights or those of a file.
+
+        Args:
+            side: longest side at which photos are looked at. The engine's own 960 enlarges smaller photos: better pictures, several
+                times the cost of every step.
+        """
+        options = ConditionOptions(side=side, sources=sources)
+        return cls(GeneralModel.from_pretrained(weights, device, options), name, weights)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def look(self, case: Case, images: Float[Tensor, "s 3 h w"], like: Look | None = None, colors: Float[Tensor, "s 3 h w"] | None = None) -> "GeneralLook":
+        """See `protocol.Victim.look`."""
+        return self.look_from(case, images, like, colors)
+
+    def look_from(
+        self, case: Case, images: Float[Tensor, "s 3 h w"], like: Look | None = None, colors: Float[Tensor, "s 3 h w"] | None = None,
+        moved: Float[Tensor, "s 4 4"] | None = None,
+    ) -> "GeneralLook":  # fmt: skip
+        """`look` with cameras that have moved (`GeneralModel.condition`)."""
+        if like is not None and not isinstance(like, GeneralLook):
+            raise TypeError("looks of different victims are not comparable")
+        blended = None if colors is None else case.pieces(colors)
+        ranges = case.near_far if like is None else like.field.near_far
+        field = self.model.condition(case.pieces(images), case.cameras, ranges, within=case.within, colors=blended, moved=moved)
+        if like is not None:
+            # The clean photos' surface says where rays begin and end, and which views they ask.
+            field._cloud, field._seen = like.field._points(), like.field._overlap()  # type: ignore[attr-defined]
+        return GeneralLook(field)
+
+
+@dataclass
+class GeneralLook:
+    """A `GeneralField` behind the protocol."""
+
+    field: GeneralField
+    paint: Sources | None = None
+    """Source views that colour is blended from, if others than the field's."""
+
+    def trace(self, target: Target, pixels: Int[Tensor, "n 2"], anchor: Anchor | None = None) -> Seen:
+        """See `protocol.Look.trace`."""
+        device = self.field.device
+        at = pixels.to(device).float() + 0.5
+        zeros = torch.zeros(len(at), device=device)
+        rays = pixel_rays(target.camera, zeros.long(), at, zeros, torch.full_like(zeros, torch.inf))
+        anchor = anchor or self.anchored(target, rays)
+        traced = self.field.trace(rays, anchor.views, anchor.near, anchor.far, samples=anchor.samples, paint=self.paint)
+        network = self.field.model.network
+        coarse = surface_weights(traced.coarse_signed / traced.coarse_unit, network.coarse.log_sharpness.exp())
+        return Seen(
+            traced.rgb.float(), traced.coordinate.float(), traced.opacity.float(), (coarse.float(), traced.weights.float()),
+            (traced.signed / traced.unit).float(), replace(anchor, samples=traced.samples.detach()),
+        )  # fmt: skip
+
+    def anchored(self, target: Target, rays: Rays) -> Anchor:
+        """Range and source views of rays of a target."""
+        with torch.no_grad():
+            whole = image_rays(target.camera, 0, device=rays.origins.device)
+            near, far = self.field._range(whole)
+            views = self.field.nearest_views(target.camera.centers[0], target.camera.forwards[0], corner_cosine(target.camera, 0))
+        # Rays of one view share their range (`GeneralField._range`).
+        return Anchor(near[:1].expand(len(rays)), far[:1].expand(len(rays)), views, None)
+
+    @torch.no_grad()
+    def picture(self, target: Target) -> Picture:
+        """See `protocol.Look.picture`."""
+        device = self.field.device
+        width, height = (int(v) for v in target.camera.sizes[0])
+        rays = image_rays(target.camera, 0, device=device)
+        anchor = self.anchored(target, rays)
+        parts = []
+        for piece in torch.arange(len(rays), device=device).split(self.field._chunk(len(anchor.views))):
+            traced = self.field.trace(rays[piece], anchor.views, anchor.near[piece], anchor.far[piece], paint=self.paint)
+            parts.append(self._rendered(traced, anchor.near[piece], anchor.far[piece]))
+        out = RenderedRays.join(parts)
+        depth, opacity, seen = (x.reshape(height, width) for x in (out.depth, out.opacity, out.seen))
+        rgb = filled(out.rgb.reshape(height, width, 3), seen, depth > 0)
+        return Picture(rgb.cpu(), depth.cpu(), opacity.cpu(), seen.cpu())
+
+    def _rendered(self, traced: Traced, near: Tensor, far: Tensor) -> RenderedRays:
+        distance = to_distance(traced.coordinate[:, None], near[:, None], far[:, None])[:, 0] * self.field.scale
+        met = torch.where(traced.opacity > 0.5, distance, 0.0)
+        return RenderedRays(traced.rgb.float().clamp(0, 1), met, traced.opacity.float().clamp(0, 1), traced.seen.float().clamp(0, 1))
+
+    def swapped(self, other: "GeneralLook", branches: set[Branch]) -> "GeneralLook":
+        """This look with some branches fed by another look at other versions of the photos: which of them does the damage?
+
+        Raises:
+            InputError: an unknown branch.
+        """
+        unknown = branches - {"features", "volumes", "colors"}
+        if unknown:
+            raise InputError(f"The general engine has no branch '{sorted(unknown)[0]}'. Its branches are features, volumes, colors.")
+        mine, theirs = self.field.sources, other.field.sources
+        sources = replace(
+            mine,
+            images=theirs.images if "colors" in branches else mine.images,
+            quarter=theirs.quarter if "features" in branches else mine.quarter,
+            half=theirs.half if "features" in branches else mine.half,
+            surface=theirs.surface if "volumes" in branches else mine.surface,
+        )
+        field = replace(self.field, sources=sources)
+        field._cloud, field._seen = self.field._points(), self.field._overlap()  # type: ignore[attr-defined]
+        return GeneralLook(field)
+
+    def shape_of(self, other: "GeneralLook") -> "GeneralLook":
+        """The surface of another look under the blending of this one (NeRFool's clean-density ablation)."""
+        return GeneralLook(other.field, paint=self.field.sources)
+
+
+def as_victim(model: Any, device: torch.device | str = "cpu") -> Any:
+    """A victim from what people have at hand: a victim, a `GeneralModel`, a path of weights, or None for the shipped ones."""
+    if isinstance(model, GeneralModel):
+        return GeneralVictim(model)
+    if model is None or isinstance(model, (str, Path)):
+        return GeneralVictim.load(None if model is None else Path(model), device)
+    if not (hasattr(model, "look") and hasattr(model, "gradients")):
+        raise InputError(f"A {type(model).__name__} cannot be attacked. Give a victim of attacks.victims, a GeneralModel, or a path of its weights.")
+    return model
