@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.case import Case, Target
 from attacks.victims.protocol import Look, Seen
+from data.cameras import Cameras
 from data.errors import InputError
 from recon.fields import Rays, RenderedRays, image_rays, pixel_rays
 from recon.general.engine import ConditionOptions, GeneralField, GeneralModel
@@ -85,6 +86,8 @@ class GeneralLook:
     field: GeneralField
     paint: Sources | None = None
     """Source views that colour is blended from, if others than the field's."""
+    _asked: tuple[Cameras, Anchor] | None = None
+    """The camera asked last, and what holds for all of its rays: steps of an attack ask the same one again and again."""
 
     def trace(self, target: Target, pixels: Int[Tensor, "n 2"], anchor: Anchor | None = None) -> Seen:
         """See `protocol.Look.trace`."""
@@ -103,12 +106,14 @@ class GeneralLook:
 
     def anchored(self, target: Target, rays: Rays) -> Anchor:
         """Range and source views of rays of a target."""
-        with torch.no_grad():
-            whole = image_rays(target.camera, 0, device=rays.origins.device)
-            near, far = self.field._range(whole)
-            views = self.field.nearest_views(target.camera.centers[0], target.camera.forwards[0], corner_cosine(target.camera, 0))
-        # Rays of one view share their range (`GeneralField._range`).
-        return Anchor(near[:1].expand(len(rays)), far[:1].expand(len(rays)), views, None)
+        if self._asked is None or self._asked[0] is not target.camera:
+            with torch.no_grad():
+                near, far = self.field._range(image_rays(target.camera, 0, device=rays.origins.device))
+                views = self.field.nearest_views(target.camera.centers[0], target.camera.forwards[0], corner_cosine(target.camera, 0))
+            # Rays of one view share their range (`GeneralField._range`).
+            self._asked = target.camera, Anchor(near[:1], far[:1], views, None)
+        one = self._asked[1]
+        return Anchor(one.near.expand(len(rays)), one.far.expand(len(rays)), one.views, None)
 
     @torch.no_grad()
     def picture(self, target: Target) -> Picture:

@@ -157,6 +157,8 @@ def make_batch(
 
 def enlarged(batch: Batch, factor: int) -> Batch:
     """The batch with its photos enlarged before the model looks, as the engine enlarges small ones; the rays stay."""
+    if factor == 1:
+        return batch
     b, v, _, h, w = batch.images.shape
     images = F.interpolate(batch.images.flatten(0, 1), scale_factor=factor, mode="bilinear", align_corners=False).view(b, v, 3, factor * h, factor * w)
     intrinsics = batch.intrinsics.clone()

@@ -191,8 +191,7 @@ class Trainer:
         # Banks take turns within one factor, so that every picture size meets every factor; the same in all processes.
         factor = o.enlargements[self.step // len(self.banks) % len(o.enlargements)]
         batch = make_batch(bank, max(o.batch // factor, 1), o.views, factor * o.rays, o.neighbours, o.flaws, self.generator)
-        if factor > 1:
-            batch = enlarged(batch, factor)
+        batch = enlarged(self.hardened(batch, bank, factor), factor)
         total, terms = self.objective(batch, bank)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -203,6 +202,10 @@ class Trainer:
             state = self.network.state_dict()
             torch._foreach_lerp_(list(self.average.values()), [state[k] for k in self.average], 1 - decay)
         return terms, norm
+
+    def hardened(self, batch: Batch, bank: Bank, factor: int) -> Batch:
+        """A place for training that makes its batches harder (`attacks.defences.training`): before photos are enlarged by ``factor``."""
+        return batch
 
     def _bank(self, worlds: int, size: tuple[int, int]) -> Bank:
         seeds = range(self.next_seed, self.next_seed + worlds)
