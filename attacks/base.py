@@ -53,6 +53,7 @@ class Tally:
     largest: list[float] = field(default_factory=list)
     gradients: int = 0
     queries: int = 0
+    motion: Tensor | None = None
 
     def note(self, step: Step) -> None:
         self.losses.append(step.loss)
@@ -123,13 +124,9 @@ class Attack:
         images = rounded(exact, case.photos, threat, inside) if threat.rounded else exact
         seconds = time.perf_counter() - started
         return Adversarial(
-            images, exact, case, threat, self.name, seconds, tally.gradients, tally.queries, tuple(tally.losses), tuple(tally.largest), self.motion(tally)
+            images, exact, case, threat, self.name, seconds, tally.gradients, tally.queries, tuple(tally.losses), tuple(tally.largest), tally.motion
         )
 
     def changed(self, victim: Victim, case: Case, threat: ThreatModel, inside: Tensor, generator: torch.Generator, tally: Tally) -> Run:
         """The photos changed, before rounding."""
         raise NotImplementedError
-
-    def motion(self, tally: Tally) -> Tensor | None:
-        """How the cameras moved, if the attack moves them."""
-        return None

@@ -49,6 +49,10 @@ def sdf_error(now: Seen, clean: Seen | None, wanted: Tensor) -> Tensor:
     return (now.signed.clamp(-2, 2) - clean.signed.clamp(-2, 2)).square().mean()
 
 
+SAME_SAMPLES = (geometry_error, sdf_error)
+"""Errors that compare sample by sample, and so want the clean render's samples; all others want those that the victim would take."""
+
+
 def pixels_of(target: Target, count: int, generator: torch.Generator) -> Int[Tensor, "n 2"]:
     """Random pixels (column, row) of a target that count."""
     width, height = (int(v) for v in target.camera.sizes[0])
@@ -99,11 +103,16 @@ class RayLoss:
 
     def __call__(self, images: Float[Tensor, "s 3 h w"], step: int) -> tuple[Tensor, ...]:
         target, pixels = self._draw()
-        before = self._before(target, pixels)
+        pinned = [error in SAME_SAMPLES for error, _ in self.errors]
+        known = self.picture is not None or (target.truth is not None and self.threat.knowledge == "truth")
+        before = None if known and self._colors_alone() else self._before(target, pixels)
         look = self.look(images)
-        now = look.trace(target, pixels, before.anchor)
+        seen = {same: look.trace(target, pixels, before.anchor if same and before is not None else None) for same in set(pinned)}
         wanted = self._wanted(target, pixels, before)
-        return tuple(weight * error(now, before, wanted) for error, weight in self.errors)
+        return tuple(weight * error(seen[same], before, wanted) for (error, weight), same in zip(self.errors, pinned, strict=True))
+
+    def _colors_alone(self) -> bool:
+        return all(error in (color_error, color_likeness) for error, _ in self.errors)
 
     def look(self, images: Float[Tensor, "s 3 h w"]) -> Look:
         """What the victim makes of changed photos, comparable with the clean ones."""
@@ -131,15 +140,16 @@ class RayLoss:
         self._drawn["before"] = before = self.clean.trace(target, pixels)
         return before
 
-    def _wanted(self, target: Target, pixels: Tensor, before: Seen) -> Float[Tensor, "n 3"]:
+    def _wanted(self, target: Target, pixels: Tensor, before: Seen | None) -> Float[Tensor, "n 3"]:
         column, row = pixels.unbind(-1)
         if self.picture is not None:
             width, height = (int(v) for v in target.camera.sizes[0])
             picture = fitted(self.picture, height, width)
-            return picture[row, column].to(before.rgb)
+            return picture[row, column].to(self.victim.device)
         if target.truth is None or self.threat.knowledge == "render":
+            assert before is not None
             return before.rgb
-        return target.truth[row, column].to(before.rgb)
+        return target.truth[row, column].to(self.victim.device)
 
 
 def fitted(picture: Float[Tensor, "h w 3"], height: int, width: int) -> Float[Tensor, "h2 w2 3"]:

@@ -4,7 +4,7 @@ Attacks made for the general engine are carried over to it (and back), to tell w
 image-based rendering. Its encoder began as the general model's; both were then trained together on procedural worlds.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class DensityOptions:
     heads: int = 3
     coarse_samples: int = 48
     fine_samples: int = 32
-    encoder: ModelOptions = ModelOptions()
+    encoder: ModelOptions = field(default_factory=ModelOptions)
 
 
 @dataclass(frozen=True)

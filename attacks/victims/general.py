@@ -16,8 +16,8 @@ from recon.fields import Rays, RenderedRays, image_rays, pixel_rays
 from recon.general.engine import ConditionOptions, GeneralField, GeneralModel
 from recon.general.marching import surface_weights, to_distance
 from recon.general.model import Traced
-from recon.general.sources import Sources
-from recon.general.views import corner_cosine
+from recon.general.sources import Sources, surface_map
+from recon.general.views import corner_cosine, neighbours_of, turned
 from recon.general.weights import SHIPPED
 from recon.pictures import Picture, filled
 
@@ -40,20 +40,25 @@ class GeneralVictim:
 
     gradients = True
 
-    def __init__(self, model: GeneralModel, name: str = "general", weights: Path | None = None) -> None:
-        self.model, self.name = model, name
+    def __init__(self, model: GeneralModel, name: str = "general", weights: Path | None = None, refreshed: int | None = None) -> None:
+        self.model, self.name, self.refreshed = model, name, refreshed
         self.weights = weights or SHIPPED
 
     @classmethod
-    def load(cls, weights: Path | None = None, device: torch.device | str = "cpu", side: int = 504, sources: int = 8, name: str = "general") -> "GeneralVictim":
+    def load(
+        cls, weights: Path | None = None, device: torch.device | str = "cpu", side: int = 504, sources: int = 8, name: str = "general",
+        refreshed: int | None = None,
+    ) -> "GeneralVictim":  # fmt: skip
         """The shipped weights or those of a file.
 
         Args:
             side: longest side at which photos are looked at. The engine's own 960 enlarges smaller photos: better pictures, several
                 times the cost of every step.
+            refreshed: depth volumes that are worked out anew in each step of an attack, in turns; all if not given. The others stay as their
+                last turn left them, and only photos that this step looked at anew get a gradient: block coordinate ascent, for CPUs.
         """
         options = ConditionOptions(side=side, sources=sources)
-        return cls(GeneralModel.from_pretrained(weights, device, options), name, weights)
+        return cls(GeneralModel.from_pretrained(weights, device, options), name, weights, refreshed)
 
     @property
     def device(self) -> torch.device:
@@ -61,6 +66,10 @@ class GeneralVictim:
 
     def look(self, case: Case, images: Float[Tensor, "s 3 h w"], like: Look | None = None, colors: Float[Tensor, "s 3 h w"] | None = None) -> "GeneralLook":
         """See `protocol.Victim.look`."""
+        if self.refreshed is not None and isinstance(like, GeneralLook) and images.requires_grad:
+            like.turns = like.turns or Turns.of(like.field, case, self.refreshed)
+            sources = like.turns.next(like.field, case, images, colors)
+            return GeneralLook(like.field.beside(sources))
         return self.look_from(case, images, like, colors)
 
     def look_from(
@@ -75,7 +84,7 @@ class GeneralVictim:
         field = self.model.condition(case.pieces(images), case.cameras, ranges, within=case.within, colors=blended, moved=moved)
         if like is not None:
             # The clean photos' surface says where rays begin and end, and which views they ask.
-            field._cloud, field._seen = like.field._points(), like.field._overlap()  # type: ignore[attr-defined]
+            field = like.field.beside(field.sources)
         return GeneralLook(field)
 
 
@@ -86,6 +95,8 @@ class GeneralLook:
     field: GeneralField
     paint: Sources | None = None
     """Source views that colour is blended from, if others than the field's."""
+    turns: "Turns | None" = None
+    """Whose turn it is, if looks like this one are refreshed in turns."""
     _asked: tuple[Cameras, Anchor] | None = None
     """The camera asked last, and what holds for all of its rays: steps of an attack ask the same one again and again."""
 
@@ -153,13 +164,59 @@ class GeneralLook:
             half=theirs.half if "features" in branches else mine.half,
             surface=theirs.surface if "volumes" in branches else mine.surface,
         )
-        field = replace(self.field, sources=sources)
-        field._cloud, field._seen = self.field._points(), self.field._overlap()  # type: ignore[attr-defined]
-        return GeneralLook(field)
+        return GeneralLook(self.field.beside(sources))
 
     def shape_of(self, other: "GeneralLook") -> "GeneralLook":
         """The surface of another look under the blending of this one (NeRFool's clean-density ablation)."""
         return GeneralLook(other.field, paint=self.field.sources)
+
+
+@dataclass
+class Turns:
+    """Features and surfaces of all views as their last turn left them (`GeneralVictim.load`, ``refreshed``)."""
+
+    count: int
+    neighbours: Int[Tensor, "s k"]
+    features: tuple[Tensor, Tensor, Tensor]
+    surface: Float[Tensor, "1 s h w 6"]
+    at: int = 0
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, field: GeneralField, case: Case, count: int) -> "Turns":
+        """The clean photos' state."""
+        model = field.model
+        neighbours = torch.from_numpy(neighbours_of(turned(field.cameras, field.turns), model.options.neighbours)).to(model.device)
+        with model._precision():
+            features = model._encoded(field.sources.images[0])
+        return cls(max(min(count, len(case)), 1), neighbours, features, field.sources.surface)
+
+    def next(self, field: GeneralField, case: Case, images: Float[Tensor, "s 3 h w"], colors: Float[Tensor, "s 3 h w"] | None) -> Sources:
+        """Sources after the next views had their turn; gradients reach their photos and those of their two nearest neighbours."""
+        model, old = field.model, field.sources
+        total, device = len(case), model.device
+        turn = torch.tensor([(self.at + i) % total for i in range(self.count)], device=device)
+        self.at = (self.at + self.count) % total
+        fresh = torch.unique(torch.cat([turn, self.neighbours[turn, :2].flatten()]))
+        upright = turned(field.cameras, field.turns)
+        live = torch.zeros(total, dtype=torch.bool, device=device)
+        live[fresh] = True
+        photos = torch.where(live[:, None, None, None], images, images.detach())
+        pictures = model._stacked(case.pieces(photos), field.cameras.sizes, field.turns, upright)
+        bounds = torch.from_numpy(field.near_far / field.scale).float().to(device)
+        pose, k = old.camera_to_world[0], old.intrinsics[0]
+        with model._precision():
+            new = model._encoded(pictures[fresh])
+            features = tuple(kept.index_copy(0, fresh, part) for kept, part in zip(self.features, new, strict=True))
+            parts = []
+            for view in turn.split(1):
+                levels = model.network.volumes(features, k, pose, view, self.neighbours[view], bounds[view, 0], bounds[view, 1])  # type: ignore[arg-type]
+                parts.append(surface_map(levels, 1))
+        surface = self.surface.index_copy(1, turn, torch.cat(parts, dim=1))
+        self.features = tuple(f.detach() for f in features)  # type: ignore[assignment]
+        self.surface = surface.detach()
+        blended = pictures if colors is None else model._stacked(case.pieces(colors), field.cameras.sizes, field.turns, upright)
+        return replace(old, images=blended[None], quarter=features[1][None], half=features[2][None], surface=surface)
 
 
 def as_victim(model: Any, device: torch.device | str = "cpu") -> Any:

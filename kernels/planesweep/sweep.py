@@ -1,4 +1,4 @@
-"""Which implementation runs: Triton on CUDA, numba on the CPU where no gradient is wanted, plain PyTorch otherwise."""
+"""Which implementation runs: Triton on CUDA, numba on the CPU, plain PyTorch where gradients of more than the features are wanted."""
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +29,10 @@ def correlate(
         from kernels.planesweep.cuda import Correlate
 
         return Correlate.apply(features, references, neighbours, homographies, depth, scale, groups)  # type: ignore[no-any-return]
+    if _gathered(features, homographies, depth):
+        from kernels.planesweep.cpu import Correlate as OnCpu
+
+        return OnCpu.apply(features, references, neighbours, homographies, depth, scale, groups)  # type: ignore[no-any-return]
     return reference.correlate(features, references, neighbours, homographies, depth, scale, groups)
 
 
@@ -42,10 +46,15 @@ def correlate_mean(
     Returns:
         weighted mean over the neighbours that see the point, and the sum of their weights.
     """
-    fast = not features.is_cuda and not (torch.is_grad_enabled() and (features.requires_grad or depth.requires_grad or weights.requires_grad))
-    if fast:
-        from kernels.planesweep import cpu
+    if _gathered(features, homographies, depth, weights):
+        from kernels.planesweep.cpu import CorrelateMean
 
-        return cpu.correlate_mean(features, references, neighbours, homographies, depth, weights, scale, groups)
+        return CorrelateMean.apply(features, references, neighbours, homographies, depth, weights, scale, groups)  # type: ignore[no-any-return]
     values, seen = correlate(features, references, neighbours, homographies, depth, scale, groups)
     return reference.weighted_mean(values, seen, weights)
+
+
+def _gathered(features: Tensor, *given: Tensor) -> bool:
+    """Whether the CPU's kernels may run: single precision, and no gradient wanted but the features'."""
+    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    return features.device.type == "cpu" and features.dtype == torch.float32 and not wanted

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +215,13 @@ class GeneralField:
     def empty_background(self) -> None:
         """The background belongs to the scene."""
         return None
+
+    def beside(self, sources: Sources) -> "GeneralField":
+        """The same field over another state of its photos: rays begin, end and choose their source views as in this one, so that both are
+        comparable ray by ray."""
+        other = replace(self, sources=sources)
+        other._cloud, other._seen = self._points(), self._overlap()
+        return other
 
     def depth(self, view: int) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
         """z-depth of a source view at half the working size, scene units, and its confidence; in the photo's orientation."""
