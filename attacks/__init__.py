@@ -15,7 +15,7 @@ _HOMES = {
     "read_cases": "case", "read_universal": "case", "prepared": "case",
 }  # fmt: skip
 
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ photos for the same loss and start (tests/attacks/test_oracles.py).
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,7 @@ class Step:
     """Largest absolute value of the gradient."""
 
 
+@runtime_checkable
 class Rule(Protocol):
     """Photos and gradient -> photos, before they are brought back into the ball. May keep a state; made anew for every start."""
 

@@ -1,7 +1,7 @@
 """The one protocol that attacks speak: a victim looks at photos; what it saw can be asked along rays."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +28,7 @@ class Seen:
     """What pins the samples down: give it to `Look.trace` of another look to ask the same samples."""
 
 
+@runtime_checkable
 class Look(Protocol):
     """Photos that a victim has looked at."""
 
@@ -40,6 +41,7 @@ class Look(Protocol):
         ...
 
 
+@runtime_checkable
 class Victim(Protocol):
     """Whatever turns photos into views."""
 

@@ -389,3 +389,20 @@ def test_tuning_needs_a_third_photo(model, scene) -> None:
     field = model.condition(images[:2], cameras.select([0, 1]), ranges[:2])
     with pytest.raises(InputError, match="at least 3"):
         Tuner(field, read_scene(SAMPLE, SAMPLE).select([0, 1]), TuneOptions(seconds=1.0))
+
+
+@pytest.mark.parametrize(("channels", "out", "shape"), [(5, 8, (4, 12, 16)), (8, 1, (3, 5, 7))])
+def test_volume_convolutions_have_pytorchs_gradients(channels: int, out: int, shape: tuple[int, int, int]) -> None:
+    from recon.general.layers import Conv3d
+
+    torch.manual_seed(0)
+    layer = Conv3d(channels, out, 3, padding=1)
+    one = torch.randn(2, channels, *shape).requires_grad_()
+    two = one.detach().clone().requires_grad_()
+    fast, slow = layer(one), torch.nn.functional.conv3d(two, layer.weight, layer.bias, padding=1)
+    assert torch.allclose(fast, slow, atol=1e-5)
+    push = torch.randn_like(fast)
+    mine = torch.autograd.grad((fast * push).sum(), [one, layer.weight, layer.bias])
+    theirs = torch.autograd.grad((slow * push).sum(), [two, layer.weight, layer.bias])
+    for a, b in zip(mine, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-4, rtol=1e-4)
