@@ -1,6 +1,7 @@
 """The general model: photos in, depth, signed distance and novel views out, with nothing trained on the scene."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -58,6 +59,9 @@ class GeneralNetwork(nn.Module):
         self.blending = Blending(options)
         self.detail: Detail | None = None
         """Corrections for one scene, if the network was tuned on it."""
+        self.heard: Callable[[Tensor, Tensor], Tensor] | None = None
+        """Which views may speak at samples, from their `Shown.distance` and ``seen``; all that see them if not given (see
+        `attacks.defences.consistency`)."""
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
         """Feature maps at 1/8, 1/4 and 1/2."""
@@ -160,14 +164,15 @@ class GeneralNetwork(nn.Module):
         if self._fused(sources, points):
             return sighted.coarse(sources.maps(), self.coarse.packed(), points[0], origins[0], self.options.reach)
         sighting = look(sources, points, origins, self.options.reach)
-        signed = self.coarse(*(x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance)))
-        return signed, sighting.unit.flatten(0, 1)
+        cues, seen, distance = (x.flatten(0, 1) for x in (sighting.cues, sighting.seen, sighting.distance))
+        return self.coarse(cues, seen if self.heard is None else self.heard(distance, seen), distance), sighting.unit.flatten(0, 1)
 
     def _shown(self, sources: Sources, points: Float[Tensor, "b r s 3"], origins: Float[Tensor, "b r 3"]) -> Shown:
         """What the views show at points."""
         if self._fused(sources, points):
             return Shown(*sighted.gather(sources.maps(), points[0], origins[0], self.options.reach))
-        return shown(sources, points, origins, self.options.reach)
+        out = shown(sources, points, origins, self.options.reach)
+        return out if self.heard is None else replace(out, seen=self.heard(out.distance, out.seen))
 
     def signed_distance(self, sources: Sources, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
         """Signed distance at points of a single scene, scene units: asked along the ray of the view that sees each best."""
@@ -195,7 +200,7 @@ class GeneralNetwork(nn.Module):
 
     def _fused(self, sources: Sources, points: Tensor) -> bool:
         """Whether the fused path may run: one scene, single precision, and nobody asks for gradients."""
-        if len(points) != 1 or sources.images.dtype != torch.float32:
+        if len(points) != 1 or sources.images.dtype != torch.float32 or self.heard is not None:
             return False
         if not torch.is_grad_enabled():
             return True

@@ -5,7 +5,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attacks import APGD, FGSM, PGD, DepthAttack, NeRFool, NeRFoolPlus, Patch, RandomSign, Square, Targeted, UniformNoise, UniversalNeRFool
+from attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    DepthAttack,
+    NeRFool,
+    NeRFoolPlus,
+    Patch,
+    RandomSign,
+    Square,
+    Targeted,
+    UniformNoise,
+    UniversalNeRFool,
+)
 from attacks.ascent import AdamStep, SignStep, ascend
 from attacks.base import Adversarial, Attack
 from attacks.case import Case
