@@ -1,0 +1,326 @@
+"""One cell of a suite: one scene, victim, defence, attack, budget and seed. Run by itself, stored as it finishes, never done twice."""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.base import Adversarial, Attack
+from attacks.bench.suite import Setting, SuiteOptions
+from attacks.case import Case, prepared, read_cases, read_universal
+from attacks.defences.named import defence_by_name
+from attacks.methods import CONTROLS, METHODS, attack_by_name
+from attacks.scores import perceptibility, score_view
+from data.errors import InputError
+from data.files import write_json
+from data.images import save_image
+from data.readers import read_scene
+from data.scene import Scene
+from recon.pictures import Picture
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is asked."""
+
+    scene: str
+    """Path of the scene."""
+    victim: str
+    defence: str
+    method: str
+    setting: Setting
+    eps: float
+    """Steps of 255."""
+    seed: int
+    options: SuiteOptions
+
+    @property
+    def key(self) -> str:
+        """File name: readable, and different for whatever changes the figures."""
+        o = self.options
+        relevant = {
+            name: getattr(o, name) for name in ("norm", "paths", "knowledge", "views", "steps", "rays", "side", "look", "sources", "hold_out", "targets", "branches")
+        }  # fmt: skip
+        content = [FORMAT, self.scene, self.victim, self.defence, self.method, self.setting, self.eps, self.seed, relevant, o.options.get(self.method)]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
+        words = (Path(self.scene).name, Path(self.victim).stem, self.defence, self.method, self.setting, f"e{self.eps:g}", f"s{self.seed}")
+        return "-".join(words).replace("/", "_") + f"-{digest}"
+
+
+def cells_of(scenes: tuple[Path, ...], options: SuiteOptions) -> list[Cell]:
+    """All cells of a suite, controls included, in an order that gives whole rows early.
+
+    Raises:
+        InputError: an unknown name, or a method that the bench cannot run by itself.
+    """
+    options.checked()
+    for name in options.method:
+        attack_by_name(name)
+        if name == "targeted" and "targeted" not in options.options:
+            raise InputError('A targeted attack needs the picture that shall appear. Give it in a suite file: [options.options.targeted] picture = "FILE".')
+    for name in options.defence:
+        defence_by_name(name)
+    settings: dict[str, list[Setting]] = {name: ["universal" if METHODS[name].universal else "view"] for name in options.method}  # type: ignore[attr-defined]
+    for name in CONTROLS:
+        settings[name] = sorted({s for n in options.method for s in settings[n]})
+    out = []
+    for scene in scenes:
+        for victim in options.victim:
+            for defence in options.defence:
+                for method, wanted in settings.items():
+                    for setting in wanted:
+                        for eps in options.eps:
+                            # Without a budget nothing is random: one seed says it all, and nothing is left for the other methods to add.
+                            seeds = 1 if eps == 0 or method == "fgsm" else options.seeds
+                            out += [Cell(str(scene), victim, defence, method, setting, eps, seed, options) for seed in range(seeds)]
+    return out
+
+
+@lru_cache(maxsize=8)
+def prepared_scene(path: str, side: int) -> Scene:
+    """A scene's working copy, made once in each process.
+
+    Raises:
+        InputError: it cannot be read, or has no poses.
+    """
+    folder = Path(_temporary().name) / hashlib.sha256(path.encode()).hexdigest()[:8]
+    scene = read_scene(Path(path), folder / "unpacked")
+    if scene.cameras is None:
+        raise InputError(f"'{scene.name}' has no camera poses, and attacks need them. Reconstruct it first and attack the result's folder.")
+    return prepared(scene, side, folder / str(side))
+
+
+@lru_cache(maxsize=1)
+def _temporary() -> tempfile.TemporaryDirectory:  # type: ignore[type-arg]
+    """Removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="lumigraph-attack-")
+
+
+def cases_for(cell: Cell) -> list[Case]:
+    """The cases that a cell attacks."""
+    o, defence = cell.options, defence_by_name(cell.defence)
+    scene = prepared_scene(cell.scene, o.side)
+    sources = o.sources * defence.more_sources
+    if cell.setting == "view":
+        return read_cases(scene, sources, o.hold_out, o.targets)
+    return [read_universal(scene, sources, o.hold_out, o.targets)]
+
+
+@lru_cache(maxsize=6)
+def load_victim(name: str, defence: str, device: str, look: int, sources: int) -> Any:
+    """A defended victim by name."""
+    from attacks.victims.density import DensityVictim
+    from attacks.victims.general import GeneralVictim
+
+    if name == "density":
+        victim: Any = DensityVictim.load(None, device, look)
+    elif name == "general":
+        victim = GeneralVictim.load(None, device, look, sources)
+    elif Path(name).suffix == ".safetensors":
+        victim = GeneralVictim.load(Path(name), device, look, sources, Path(name).stem)
+    else:
+        raise InputError(f"There is no victim '{name}'. Choose general, density, or a .safetensors file of the general model.")
+    return defence_by_name(defence).guard(victim)
+
+
+def attack_of(cell: Cell, victim: Any) -> Attack:
+    """The attack of a cell."""
+    o = cell.options
+    wanted: dict[str, Any] = {"model": victim, "eps": cell.eps / 255, "seed": cell.seed, "norm": o.norm, "views": o.views, "paths": o.paths, "knowledge": o.knowledge}
+    if o.rays is not None:
+        wanted["rays"] = o.rays
+    if o.steps is not None and cell.method not in (*CONTROLS, "fgsm"):
+        wanted["steps"] = o.steps
+    extra = dict(o.options.get(cell.method, {}))
+    if isinstance(extra.get("picture"), str):
+        from data.images import load_rgba
+
+        extra["picture"] = torch.from_numpy(load_rgba(Path(extra["picture"]))[0].copy()).float() / 255
+    return attack_by_name(cell.method, **{**wanted, **extra})
+
+
+def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[str, Any]]:
+    """Attack, score, store. Yields the share that is done."""
+    started = time.perf_counter()
+    victim = load_victim(cell.victim, cell.defence, device, cell.options.look, cell.options.sources)
+    cases = [case.to(victim.device) for case in cases_for(cell)]
+    views, visible, tallies, flags, branches = [], [], [], [], []
+    for number, case in enumerate(cases):
+        work = attack_of(cell, victim).run(case)
+        while True:
+            try:
+                yield (number + 0.9 * next(work)) / len(cases)
+            except StopIteration as end:
+                result: Adversarial = end.value
+                break
+        clean, clean_pictures = clean_look(victim, case)
+        look = attacked_look(victim, result)
+        for at, target in enumerate(case.targets):
+            picture = look.picture(target)
+            views.append(asdict(score_view(target, picture, clean_pictures[at])))
+            if cell.seed == 0 and number == 0 and at == 0:
+                save_pictures(out / "pictures" / cell.key, result, picture, clean_pictures[at], target.truth)
+        if cell.options.branches and hasattr(look, "swapped") and cell.eps > 0:
+            branches.append(branch_scores(look, clean, case))
+        visible.append(asdict(perceptibility(case, result.images)))
+        tallies.append({"gradients": result.gradients, "queries": result.queries, "seconds": round(result.seconds, 3), "losses": _thinned(result.losses)})
+        flags += oddities(result)
+        if cell.seed == 0 and cell.eps == max(cell.options.eps):
+            save_photos(out / "photos" / cell.key, result, number)
+    row = {
+        "format": FORMAT, "key": cell.key, "cell": {**asdict(cell), "options": None}, "scene_name": cases[0].name, "weights": weights_hash(victim),
+        "device": device_name(victim.device), "views": views, "perceptibility": visible, "attacks": tallies, "flags": sorted(set(flags)),
+        "branches": branches, "seconds": round(time.perf_counter() - started, 3),
+    }  # fmt: skip
+    row = plain(row)
+    (out / "cells").mkdir(parents=True, exist_ok=True)
+    write_json(out / "cells" / f"{cell.key}.json", row)
+    return row
+
+
+def stored(cell: Cell, out: Path) -> dict[str, Any] | None:
+    """A finished cell, or None."""
+    path = out / "cells" / f"{cell.key}.json"
+    try:
+        row: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return row if row.get("format") == FORMAT else None
+
+
+_CLEAN: dict[tuple[int, str, str], tuple[Any, list[Picture]]] = {}
+
+
+def clean_look(victim: Any, case: Case) -> tuple[Any, list[Picture]]:
+    """What the victim makes of the clean photos; the last few are kept."""
+    key = (id(victim), case.name, hashlib.sha256(case.photos.cpu().numpy().tobytes() + repr([t.name for t in case.targets]).encode()).hexdigest())
+    if key not in _CLEAN:
+        with torch.no_grad():
+            look = victim.look(case, case.photos)
+        while len(_CLEAN) > 8:
+            _CLEAN.pop(next(iter(_CLEAN)))
+        _CLEAN[key] = look, [look.picture(target) for target in case.targets]
+    return _CLEAN[key]
+
+
+@torch.no_grad()
+def attacked_look(victim: Any, result: Adversarial) -> Any:
+    """What the victim makes of changed photos, everything found anew from them."""
+    if result.motion is not None:
+        return victim.look_from(result.case, result.images, moved=result.motion)
+    colors = result.case.photos if result.threat.paths == "feature_only" else None
+    return victim.look(result.case, result.images, None, colors)
+
+
+def branch_scores(look: Any, clean: Any, case: Case) -> dict[str, float]:
+    """PSNR against the clean render with one branch of the attacked state replaced by the clean one, mean over the targets, dB."""
+    from recon.metrics import psnr
+
+    def worth(other: Any) -> float:
+        values = []
+        for target in case.targets:
+            mask = None if target.mask is None else target.mask.numpy()
+            values.append(psnr(other.picture(target).rgb.numpy(), clean.picture(target).rgb.numpy(), mask))
+        return float(np.mean(values))
+
+    return {
+        "none": worth(look), "clean features": worth(look.swapped(clean, {"features"})), "clean volumes": worth(look.swapped(clean, {"volumes"})),
+        "clean colors": worth(look.swapped(clean, {"colors"})), "clean surface": worth(look.shape_of(clean)), "clean blending": worth(clean.shape_of(look)),
+    }  # fmt: skip
+
+
+def oddities(result: Adversarial) -> list[str]:
+    """What makes one attack's figures suspicious by itself (see `attacks.sanity`)."""
+    if not result.gradients or result.threat.eps == 0:
+        return []
+    out = []
+    if not np.isfinite(result.losses).all():
+        out.append("a loss was not finite")
+    if np.mean(np.array(result.largest_gradients) == 0) > 0.05:
+        out.append("gradients were zero in more than 5 % of the steps")
+    return out
+
+
+def weights_hash(victim: Any) -> str:
+    """SHA-256 of all weights behind a victim, the first 16 digits; empty where there are none."""
+    inner = victim
+    while hasattr(inner, "victim"):
+        inner = inner.victim
+    network = inner.model.network if hasattr(inner, "model") else getattr(inner, "network", None)
+    if network is None:
+        return ""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def device_name(device: torch.device) -> str:
+    """For reports."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def save_pictures(folder: Path, result: Adversarial, picture: Picture, clean: Picture, truth: Tensor | None) -> None:
+    """Clean, attacked and difference of the first source photo; truth, clean and attacked render; both depths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    case = result.case
+    first = case.order(case.targets[0])[0]
+    photo, changed = case.pieces(case.photos)[first].permute(1, 2, 0), case.pieces(result.images)[first].permute(1, 2, 0)
+    save_image(folder / "photo.png", _bytes(photo))
+    save_image(folder / "photo_attacked.png", _bytes(changed))
+    save_image(folder / "photo_difference.png", _bytes(0.5 + 10 * (changed - photo)))
+    if truth is not None:
+        save_image(folder / "truth.png", _bytes(truth))
+    save_image(folder / "clean.png", _bytes(clean.rgb))
+    save_image(folder / "attacked.png", _bytes(picture.rgb))
+    save_image(folder / "depth_clean.png", _nearness(clean.depth, clean.depth))
+    save_image(folder / "depth_attacked.png", _nearness(picture.depth, clean.depth))
+
+
+def save_photos(folder: Path, result: Adversarial, number: int) -> None:
+    """The changed photos as files, for transfer to other programs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image in zip(result.case.names, result.case.pieces(result.images), strict=True):
+        save_image(folder / f"{number:02d}_{Path(name).stem}.png", _bytes(image.permute(1, 2, 0)))
+
+
+def _bytes(picture: Tensor) -> np.ndarray:
+    return (picture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def _nearness(depth: Tensor, scale: Tensor) -> np.ndarray:
+    """Inverse depth as a picture, on the scale of another depth picture."""
+    import cv2
+
+    met = scale > 0
+    low, high = (torch.quantile(scale[met].flatten()[::7], q) for q in (0.02, 0.98)) if bool(met.any()) else (torch.tensor(1.0), torch.tensor(2.0))
+    value = (1 / depth.clamp(min=1e-9) - 1 / high) / (1 / low - 1 / high + 1e-9)
+    grey = (value.clamp(0, 1) * (depth > 0) * 255).to(torch.uint8).numpy()
+    return np.ascontiguousarray(cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)[..., ::-1])
+
+
+def _thinned(losses: tuple[float, ...], most: int = 40) -> list[float]:
+    step = max(len(losses) // most, 1)
+    return [float(f"{v:.6g}") for v in (*losses[::step], *losses[-1:])]
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: numbers that are none become null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

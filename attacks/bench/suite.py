@@ -1,0 +1,88 @@
+"""What a run of the bench covers. Light: the command line reads it before anything heavy is imported."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from data.errors import InputError
+
+Setting = Literal["view", "universal"]
+"""view: each target view is attacked by itself, with the source photos nearest to it. universal: one change for all targets, whose source
+photos are the same."""
+
+
+@dataclass(frozen=True)
+class SuiteOptions:
+    """Everything that decides the figures; stored with them."""
+
+    method: tuple[str, ...] = ("pgd",)
+    """Attacks: fgsm, pgd, apgd, nerfool, nerfool-universal, nerfool+, depth, targeted, patch, pose, square. The controls uniform, gaussian and
+    random-sign are always run as well."""
+    defence: tuple[str, ...] = ("none",)
+    """none, more-views, blur, median, bits, jpeg, trimmed, depth-filter, robust-weights, smoothing. The attacker knows the defence."""
+    victim: tuple[str, ...] = ("general",)
+    """general, density (an IBRNet-like model), or a path of weights of the general model."""
+    eps: tuple[float, ...] = (0.0, 2.0, 4.0, 8.0, 16.0)
+    """Budgets in steps of 255."""
+    seeds: int = 3
+    """Seeds, from 0."""
+    norm: Literal["linf", "l2"] = "linf"
+    """linf: each value may change so much; l2: a photo's values in root mean square."""
+    paths: Literal["both", "feature_only"] = "both"
+    """feature_only: colours are blended from the clean photos, as in the released code of NeRFool; no attacker can do that."""
+    knowledge: Literal["truth", "render"] = "truth"
+    """truth: the attacker knows the photos of the target views; render: only what the model makes of the clean photos."""
+    views: int | None = None
+    """How many source photos are changed, the nearest first; all if not given."""
+    steps: int | None = None
+    """Gradient steps (or queries); each attack's own number if not given."""
+    rays: int | None = None
+    """Rays that a step asks; each attack's own number if not given."""
+    side: int = 504
+    """Longest side of the photos, pixels."""
+    look: int = 504
+    """Longest side at which the model looks at them. Its own 960 costs several times as much."""
+    sources: int = 8
+    """Source photos of a view."""
+    hold_out: int = 8
+    """Every N-th view is a target (a data set's own test split is used where it has one)."""
+    targets: int = 2
+    """At most so many targets of each scene."""
+    transfer: bool = False
+    """Also transfer matrices: view to view, source set to source set, model to model, scene to scene."""
+    corruptions: bool = False
+    """Also 15 natural corruptions in 5 severities, JPEG qualities, wrong poses and intrinsics, dropped and swapped photos."""
+    branches: bool = False
+    """Also what each branch of the general engine contributes: clean features, depth volumes, colours or surface put back."""
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Further options of attacks, by name, such as {"nerfool+": {"unseen": 0.7}}."""
+
+    def checked(self) -> "SuiteOptions":
+        """These options, or an error that names the first one without sense."""
+        for e in self.eps:
+            if not 0 <= e <= 255:
+                raise InputError(f"--eps {e:g} is not a budget: it is counted in steps of 255, so give 0 to 255 (8 is common).")
+        if not self.eps or not self.method or not self.defence or not self.victim:
+            raise InputError("A suite needs at least one method, defence, victim and eps. Add what is missing.")
+        for name, least in (("seeds", 1), ("targets", 1), ("sources", 2), ("side", 32), ("look", 32), ("hold_out", 2)):
+            if getattr(self, name) < least:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} is too small. Give {least} or more.")
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"An attack of {self.steps} steps does nothing. Give --steps 1 or more; epsilon 0 is the unattacked figure.")
+        if self.rays is not None and self.rays < 1:
+            raise InputError(f"--rays {self.rays} leaves nothing to look at. Give 1 or more.")
+        return self
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Scenes and options."""
+
+    scenes: tuple[Path, ...]
+    out: Path
+    options: SuiteOptions = field(default_factory=SuiteOptions)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int = 1
+    """Cells at a time."""
+    overwrite: bool = False
+    """Do finished cells again."""
