@@ -12,6 +12,7 @@ import tyro
 
 from app.bench import Bench, run_bench
 from app.export import Format, Target
+from app.robustness import Attack, Inspect, attack_from_config, run_attack, run_inspect, spread
 from data.errors import Cancelled, InputError, OutputError
 from recon.general.options import TrainOptions
 from recon.options import Device, ReconstructOptions, Task
@@ -166,7 +167,9 @@ commands:
   evaluate SCENE -o OUT              the same with views held out: PSNR, SSIM, time
   render OUT --path orbit            a video, or stills from given cameras
   export OUT --format FORMAT         glb, obj, ply, stl, usdz, points, html, transforms, colmap; --for blender|unity|web|print
-  train general -o DIR               train the general model on procedural worlds
+  attack SCENE --method M --out DIR  robustness: attacks, noise and defences, budget by budget, as a leaderboard
+  inspect PHOTOS                     look for signs of tampering in photos from strangers
+  train general -o DIR               train the general model on procedural worlds; train robust: against attacks
   bench kernels                      measure the hash encoding on this machine
   studio                             the web app
 
@@ -180,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands: dict[str, tuple[type, Callable[[Any], int]]] = {
         "reconstruct": (Reconstruct, _reconstruct), "evaluate": (Evaluate, _reconstruct), "render": (Render, _render),
         "export": (Export, _export), "train": (Train, _train), "bench": (Bench, run_bench), "studio": (Studio, _studio),
+        "attack": (Attack, lambda c: run_attack(c, run_job)), "inspect": (Inspect, lambda c: run_inspect(c, run_job)),
     }  # fmt: skip
     if not words or words[0] in {"-h", "--help"}:
         print(_HELP, end="")
@@ -197,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     kind, run = commands[words[0]]
     try:
-        rest, default = _with_config(kind, words[1:])
+        rest, default = _with_config(kind, spread(words[1:]) if kind is Attack else words[1:])
         return run(tyro.cli(kind, prog=f"lumigraph {words[0]}", args=rest, default=default))
     except (InputError, OutputError) as error:
         print(f"lumigraph: {error}", file=sys.stderr)
@@ -220,6 +224,8 @@ def _with_config(kind: type, words: list[str]) -> tuple[list[str], Any]:
         options = from_json(TrainOptions, content, words[at + 1])
         missing: Any = tyro.MISSING_NONPROP
         return words[:at] + words[at + 2 :], Train(missing, missing, options)
+    if kind is Attack:
+        return words[:at] + words[at + 2 :], attack_from_config(content, words[at + 1])
     missing = tyro.MISSING_NONPROP
     wanted = {name: content.pop(name) for name in ("photos", "out", "result") if name in content}
     if kind is Reconstruct:

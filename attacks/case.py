@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +65,8 @@ class Case:
     within: Float[np.ndarray, "s 2"] | None = None
     scene: Scene | None = field(default=None, compare=False)
     """The source views as a scene, for victims that read files."""
+    looks: dict[int, tuple[Any, Any]] = field(default_factory=dict, compare=False, repr=False)
+    """What victims made of the clean photos; see `victims.protocol.clean_look`."""
 
     def __post_init__(self) -> None:
         if len(self.photos) < 2:
@@ -86,7 +89,7 @@ class Case:
 
     def to(self, device: torch.device | str) -> "Case":
         """The same with its photos elsewhere; targets stay."""
-        return replace(self, photos=self.photos.to(device))
+        return self if self.photos.device == torch.device(device) else replace(self, photos=self.photos.to(device), looks={})
 
     def order(self, target: Target) -> list[int]:
         """Source views, the one nearest to a target first."""
@@ -202,4 +205,4 @@ def read_universal(scene: Scene, sources: int = 8, hold_out: int = 8, limit: int
     unlike = unlikeness(cameras.centers, cameras.forwards, cameras.centers[middle], cameras.forwards[middle], mean_distance(cameras))
     targets = sorted(test, key=lambda i: float(unlike[i]))[:limit]
     case = read_case(scene, targets[:1], sources, test, proxies)
-    return replace(case, targets=tuple(target_of(scene, i) for i in targets))
+    return replace(case, targets=tuple(target_of(scene, i) for i in targets), looks={})

@@ -219,11 +219,11 @@ def variants(case: Case, seed: int = 0) -> Generator[Variant, None, None]:
     for severity, quality in enumerate(QUALITIES, 1):
         yield Variant(f"JPEG {', '.join(map(str, QUALITIES))}", severity, _mapped(case, partial(_pressed, quality)))
     for severity, degrees in enumerate(ROTATIONS, 1):
-        yield Variant(f"poses off by {', '.join(map(str, ROTATIONS))} degrees", severity, replace(case, cameras=shaken(case.cameras, degrees, 0.02 * degrees, seed)))
+        yield Variant(f"poses off by {', '.join(map(str, ROTATIONS))} degrees", severity, replace(case, cameras=shaken(case.cameras, degrees, 0.02 * degrees, seed), looks={}))
     for severity, error in enumerate(FOCALS, 1):
         k = case.cameras.intrinsics.copy()
         k[:, [0, 1], [0, 1]] *= 1 + error
-        yield Variant(f"focal length off by {', '.join(f'{100 * f:g}' for f in FOCALS)} %", severity, replace(case, cameras=replace(case.cameras, intrinsics=k)))
+        yield Variant(f"focal length off by {', '.join(f'{100 * f:g}' for f in FOCALS)} %", severity, replace(case, cameras=replace(case.cameras, intrinsics=k), looks={}))
     for severity, count in enumerate(range(1, min(6, len(case) - 1)), 1):
         keep = case.order(case.targets[0])[count:]
         yield Variant("nearest photos missing: 1 to 5", severity, chosen(case, sorted(keep)))
@@ -231,7 +231,7 @@ def variants(case: Case, seed: int = 0) -> Generator[Variant, None, None]:
         order = list(range(len(case)))
         for p in range(pairs):
             order[2 * p], order[2 * p + 1] = order[2 * p + 1], order[2 * p]
-        yield Variant("pairs of photos swapped: 1 to 4", severity, replace(case, photos=case.photos[order]))
+        yield Variant("pairs of photos swapped: 1 to 4", severity, replace(case, photos=case.photos[order], looks={}))
 
 
 def shaken(cameras: Cameras, degrees: float, share: float, seed: int = 0) -> Cameras:
@@ -251,7 +251,7 @@ def chosen(case: Case, views: list[int]) -> Case:
     return replace(
         case, photos=case.photos[views], cameras=case.cameras.select(views), names=tuple(case.names[i] for i in views),
         masks=tuple(case.masks[i] for i in views) if case.masks else (), near_far=None if case.near_far is None else case.near_far[views],
-        within=None if case.within is None else case.within[views], scene=None if case.scene is None else case.scene.select(views),
+        within=None if case.within is None else case.within[views], scene=None if case.scene is None else case.scene.select(views), looks={},
     )  # fmt: skip
 
 
@@ -268,7 +268,7 @@ def _mapped(case: Case, change: Callable[[UInt8[ndarray, "h w 3"], int], UInt8[n
     for i, piece in enumerate(case.pieces(case.photos)):
         out = change(_bytes(piece.permute(1, 2, 0).cpu().numpy()), i)
         photos[i, :, : piece.shape[1], : piece.shape[2]] = torch.from_numpy(out).permute(2, 0, 1).to(photos) / 255
-    return replace(case, photos=photos)
+    return replace(case, photos=photos, looks={})
 
 
 def _bytes(x: Picture) -> UInt8[ndarray, "h w 3"]:

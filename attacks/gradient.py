@@ -87,7 +87,7 @@ class PGD(Attack):
     @torch.no_grad()
     def _worth(loss: RayLoss, images: Tensor) -> float:
         """Loss over rays that are the same for all starts."""
-        judge = RayLoss(loss.victim, loss.case, loss.views, loss.threat, torch.Generator().manual_seed(1), loss.errors, 2048, picture=loss.picture, _clean=loss.clean)
+        judge = RayLoss(loss.victim, loss.case, loss.views, loss.threat, torch.Generator().manual_seed(1), loss.errors, 2048, picture=loss.picture)
         return float(judge(images, 0)[0])
 
 

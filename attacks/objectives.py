@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from attacks.case import Case, Target
 from attacks.poses import unseen_camera
 from attacks.threat import ThreatModel
-from attacks.victims.protocol import Look, Seen, Victim
+from attacks.victims.protocol import Look, Seen, Victim, clean_look
 from data.cameras import Cameras
 
 Error = Callable[[Seen, Seen | None, Tensor], Tensor]
@@ -90,16 +90,12 @@ class RayLoss:
     """A picture to be brought about in every view, instead of the truth."""
     draws: int = 0
     """Steps so far."""
-    _clean: Look | None = field(default=None, repr=False)
     _drawn: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def clean(self) -> Look:
         """What the victim makes of the clean photos."""
-        if self._clean is None:
-            with torch.no_grad():
-                self._clean = self.victim.look(self.case, self.case.photos)
-        return self._clean
+        return clean_look(self.victim, self.case)
 
     def __call__(self, images: Float[Tensor, "s 3 h w"], step: int) -> tuple[Tensor, ...]:
         target, pixels = self._draw()

@@ -20,6 +20,7 @@ from attacks.case import Case, prepared, read_cases, read_universal
 from attacks.defences.named import defence_by_name
 from attacks.methods import CONTROLS, METHODS, attack_by_name
 from attacks.scores import perceptibility, score_view
+from attacks.victims.protocol import clean_look
 from data.errors import InputError
 from data.files import write_json
 from data.images import save_image
@@ -52,7 +53,7 @@ class Cell:
         relevant = {
             name: getattr(o, name) for name in ("norm", "paths", "knowledge", "views", "steps", "rays", "side", "look", "sources", "hold_out", "targets", "branches")
         }  # fmt: skip
-        content = [FORMAT, self.scene, self.victim, self.defence, self.method, self.setting, self.eps, self.seed, relevant, o.options.get(self.method)]
+        content = [FORMAT, self.scene, self.victim, self.defence, self.method, self.setting, self.eps, self.seed, relevant, o.options_of(self.method)]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
         words = (Path(self.scene).name, Path(self.victim).stem, self.defence, self.method, self.setting, f"e{self.eps:g}", f"s{self.seed}")
         return "-".join(words).replace("/", "_") + f"-{digest}"
@@ -67,8 +68,8 @@ def cells_of(scenes: tuple[Path, ...], options: SuiteOptions) -> list[Cell]:
     options.checked()
     for name in options.method:
         attack_by_name(name)
-        if name == "targeted" and "targeted" not in options.options:
-            raise InputError('A targeted attack needs the picture that shall appear. Give it in a suite file: [options.options.targeted] picture = "FILE".')
+        if name == "targeted" and "picture" not in options.options_of(name):
+            raise InputError("A targeted attack needs the picture that shall appear. Give it with --option targeted.picture=FILE.")
     for name in options.defence:
         defence_by_name(name)
     settings: dict[str, list[Setting]] = {name: ["universal" if METHODS[name].universal else "view"] for name in options.method}  # type: ignore[attr-defined]
@@ -107,14 +108,17 @@ def _temporary() -> tempfile.TemporaryDirectory:  # type: ignore[type-arg]
     return tempfile.TemporaryDirectory(prefix="lumigraph-attack-")
 
 
-def cases_for(cell: Cell) -> list[Case]:
+def cases_for(cell: Cell, device: str) -> list[Case]:
     """The cases that a cell attacks."""
     o, defence = cell.options, defence_by_name(cell.defence)
-    scene = prepared_scene(cell.scene, o.side)
-    sources = o.sources * defence.more_sources
-    if cell.setting == "view":
-        return read_cases(scene, sources, o.hold_out, o.targets)
-    return [read_universal(scene, sources, o.hold_out, o.targets)]
+    return _cases(cell.scene, o.side, cell.setting, o.sources * defence.more_sources, o.hold_out, o.targets, device)
+
+
+@lru_cache(maxsize=4)
+def _cases(path: str, side: int, setting: Setting, sources: int, hold_out: int, targets: int, device: str) -> list[Case]:
+    scene = prepared_scene(path, side)
+    cases = read_cases(scene, sources, hold_out, targets) if setting == "view" else [read_universal(scene, sources, hold_out, targets)]
+    return [case.to(device) for case in cases]
 
 
 @lru_cache(maxsize=6)
@@ -142,7 +146,7 @@ def attack_of(cell: Cell, victim: Any) -> Attack:
         wanted["rays"] = o.rays
     if o.steps is not None and cell.method not in (*CONTROLS, "fgsm"):
         wanted["steps"] = o.steps
-    extra = dict(o.options.get(cell.method, {}))
+    extra = o.options_of(cell.method)
     if isinstance(extra.get("picture"), str):
         from data.images import load_rgba
 
@@ -154,7 +158,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
     """Attack, score, store. Yields the share that is done."""
     started = time.perf_counter()
     victim = load_victim(cell.victim, cell.defence, device, cell.options.look, cell.options.sources)
-    cases = [case.to(victim.device) for case in cases_for(cell)]
+    cases = cases_for(cell, device)
     views, visible, tallies, flags, branches = [], [], [], [], []
     for number, case in enumerate(cases):
         work = attack_of(cell, victim).run(case)
@@ -164,13 +168,13 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
             except StopIteration as end:
                 result: Adversarial = end.value
                 break
-        clean, clean_pictures = clean_look(victim, case)
+        clean, before = clean_pictures(victim, case)
         look = attacked_look(victim, result)
         for at, target in enumerate(case.targets):
             picture = look.picture(target)
-            views.append(asdict(score_view(target, picture, clean_pictures[at])))
+            views.append(asdict(score_view(target, picture, before[at])))
             if cell.seed == 0 and number == 0 and at == 0:
-                save_pictures(out / "pictures" / cell.key, result, picture, clean_pictures[at], target.truth)
+                save_pictures(out / "pictures" / cell.key, result, picture, before[at], target.truth)
         if cell.options.branches and hasattr(look, "swapped") and cell.eps > 0:
             branches.append(branch_scores(look, clean, case))
         visible.append(asdict(perceptibility(case, result.images)))
@@ -199,19 +203,18 @@ def stored(cell: Cell, out: Path) -> dict[str, Any] | None:
     return row if row.get("format") == FORMAT else None
 
 
-_CLEAN: dict[tuple[int, str, str], tuple[Any, list[Picture]]] = {}
+_PICTURES: dict[int, tuple[Any, list[Picture]]] = {}
 
 
-def clean_look(victim: Any, case: Case) -> tuple[Any, list[Picture]]:
-    """What the victim makes of the clean photos; the last few are kept."""
-    key = (id(victim), case.name, hashlib.sha256(case.photos.cpu().numpy().tobytes() + repr([t.name for t in case.targets]).encode()).hexdigest())
-    if key not in _CLEAN:
-        with torch.no_grad():
-            look = victim.look(case, case.photos)
-        while len(_CLEAN) > 8:
-            _CLEAN.pop(next(iter(_CLEAN)))
-        _CLEAN[key] = look, [look.picture(target) for target in case.targets]
-    return _CLEAN[key]
+def clean_pictures(victim: Any, case: Case) -> tuple[Any, list[Picture]]:
+    """What the victim makes of the clean photos, and its pictures of all targets; the last few are kept."""
+    look = clean_look(victim, case)
+    known = _PICTURES.get(id(look))
+    if known is None or known[0] is not look:
+        while len(_PICTURES) > 16:
+            _PICTURES.pop(next(iter(_PICTURES)))
+        _PICTURES[id(look)] = known = look, [look.picture(target) for target in case.targets]
+    return known
 
 
 @torch.no_grad()

@@ -187,7 +187,7 @@ def _psnr(victim: Any, case: Case, images: Tensor) -> float:
 
 def _place(suite: Suite, label: list[Any]) -> Path:
     o = suite.options
-    words = [o.method, o.defence, o.victim, max(o.eps), o.norm, o.paths, o.steps, o.rays, o.side, o.look, o.sources, o.hold_out, o.targets, o.options, label]
+    words = [o.method, o.defence, o.victim, max(o.eps), o.norm, o.paths, o.steps, o.rays, o.side, o.look, o.sources, o.hold_out, o.targets, o.option, label]
     return suite.out / "extras" / hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 

@@ -1,5 +1,6 @@
 """What a run of the bench covers. Light: the command line reads it before anything heavy is imported."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -54,8 +55,27 @@ class SuiteOptions:
     """Also 15 natural corruptions in 5 severities, JPEG qualities, wrong poses and intrinsics, dropped and swapped photos."""
     branches: bool = False
     """Also what each branch of the general engine contributes: clean features, depth volumes, colours or surface put back."""
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Further options of attacks, by name, such as {"nerfool+": {"unseen": 0.7}}."""
+    option: tuple[str, ...] = ()
+    """Further options of attacks, such as nerfool+.unseen=0.7 or pgd.alpha=0.004."""
+
+    def options_of(self, method: str) -> dict[str, Any]:
+        """Further options of one attack.
+
+        Raises:
+            InputError: one is not of the form METHOD.OPTION=VALUE.
+        """
+        out = {}
+        for text in self.option:
+            place, equals, value = text.partition("=")
+            name, dot, option = place.rpartition(".")
+            if not (equals and dot and name and option):
+                raise InputError(f"'{text}' is no option of an attack. Write METHOD.OPTION=VALUE, such as pgd.alpha=0.004.")
+            if name == method:
+                try:
+                    out[option] = json.loads(value)
+                except ValueError:
+                    out[option] = value
+        return out
 
     def checked(self) -> "SuiteOptions":
         """These options, or an error that names the first one without sense."""

@@ -63,6 +63,16 @@ class Victim(Protocol):
         ...
 
 
+def clean_look(victim: Victim, case: Case) -> Look:
+    """What a victim makes of a case's clean photos; the case remembers it."""
+    known = case.looks.get(id(victim))
+    if known is None or known[0] is not victim:
+        with torch.no_grad():
+            case.looks[id(victim)] = known = (victim, victim.look(case, case.photos))
+    look: Look = known[1]
+    return look
+
+
 def needs_gradients(victim: Victim, attack: str) -> None:
     """An error where a white-box attack meets a victim without gradients."""
     if not victim.gradients:
