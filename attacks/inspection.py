@@ -89,7 +89,7 @@ def block_noise(details: Float[ndarray, "h w"]) -> Float[ndarray, "blocks"]:
     blocks = cut.reshape(rows, BLOCK, columns, BLOCK).transpose(0, 2, 1, 3).reshape(rows * columns, -1)
     # Values come in steps, and half of a smooth block's details are often exactly 0: the mean of the lower nine tenths still tells.
     ordered = np.sort(np.abs(blocks), axis=1)[:, : round(0.9 * BLOCK * BLOCK)]
-    return np.asarray(ordered.mean(1) / 0.6395)
+    return np.asarray(ordered.mean(1) / 0.6574)
 
 
 def noise_traces(photo: UInt8[ndarray, "h w 3"]) -> tuple[float, float, float, float]:

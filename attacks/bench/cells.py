@@ -129,13 +129,24 @@ def load_victim(name: str, defence: str, device: str, look: int, sources: int) -
 
     if name == "density":
         victim: Any = DensityVictim.load(None, device, look)
+    elif name == "hashgrid":
+        from attacks.victims.hashgrid import HashGridVictim
+
+        victim = HashGridVictim(torch.device(device))
     elif name == "general":
         victim = GeneralVictim.load(None, device, look, sources)
     elif Path(name).suffix == ".safetensors":
         victim = GeneralVictim.load(Path(name), device, look, sources, Path(name).stem)
     else:
-        raise InputError(f"There is no victim '{name}'. Choose general, density, or a .safetensors file of the general model.")
+        raise InputError(f"There is no victim '{name}'. Choose general, density, hashgrid, or a .safetensors file of the general model.")
     return defence_by_name(defence).guard(victim)
+
+
+def made_for(cell: Cell, victim: Any, device: str) -> Any:
+    """The victim that photos are changed against: the cell's own, or the general engine where that has no gradients to follow."""
+    if victim.gradients or not METHODS[cell.method].white_box:  # type: ignore[attr-defined]
+        return victim
+    return load_victim("general", "none", device, cell.options.look, cell.options.sources)
 
 
 def attack_of(cell: Cell, victim: Any) -> Attack:
@@ -159,9 +170,10 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
     started = time.perf_counter()
     victim = load_victim(cell.victim, cell.defence, device, cell.options.look, cell.options.sources)
     cases = cases_for(cell, device)
+    maker = made_for(cell, victim, device)
     views, visible, tallies, flags, branches = [], [], [], [], []
     for number, case in enumerate(cases):
-        work = attack_of(cell, victim).run(case)
+        work = attack_of(cell, maker).run(case)
         while True:
             try:
                 yield (number + 0.9 * next(work)) / len(cases)
@@ -180,12 +192,15 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
         visible.append(asdict(perceptibility(case, result.images)))
         tallies.append({"gradients": result.gradients, "queries": result.queries, "seconds": round(result.seconds, 3), "losses": _thinned(result.losses)})
         flags += oddities(result)
+        checked = cell.seed == 0 and number == 0 and cell.eps == max(cell.options.eps) > 0 and result.gradients > 1 and cell.defence != "smoothing"
+        if checked and maker is victim:
+            flags += gradient_oddities(victim, case)
         if cell.seed == 0 and cell.eps == max(cell.options.eps):
             save_photos(out / "photos" / cell.key, result, number)
     row = {
         "format": FORMAT, "key": cell.key, "cell": {**asdict(cell), "options": None}, "scene_name": cases[0].name, "weights": weights_hash(victim),
         "device": device_name(victim.device), "views": views, "perceptibility": visible, "attacks": tallies, "flags": sorted(set(flags)),
-        "branches": branches, "seconds": round(time.perf_counter() - started, 3),
+        "branches": branches, "made_for": maker.name, "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
     row = plain(row)
     (out / "cells").mkdir(parents=True, exist_ok=True)
@@ -241,6 +256,32 @@ def branch_scores(look: Any, clean: Any, case: Case) -> dict[str, float]:
         "none": worth(look), "clean features": worth(look.swapped(clean, {"features"})), "clean volumes": worth(look.swapped(clean, {"volumes"})),
         "clean colors": worth(look.swapped(clean, {"colors"})), "clean surface": worth(look.shape_of(clean)), "clean blending": worth(clean.shape_of(look)),
     }  # fmt: skip
+
+
+def gradient_oddities(victim: Any, case: Case) -> list[str]:
+    """Whether gradients of the case's loss say what the loss does, and whether it is the same when asked twice."""
+    from attacks.gradient import PGD
+    from attacks.objectives import RayLoss
+    from attacks.sanity import finite_differences, repeats
+
+    known = getattr(victim, "_oddities", {})
+    key = (case.name, case.targets[0].name)
+    if key not in known:
+        attack = PGD(victim, knowledge="truth" if case.targets[0].truth is not None else "render")
+        objective = RayLoss(victim, case, case.targets[:1], attack.threat, torch.Generator().manual_seed(0), rays=512, fixed=True)
+        start = (case.photos + 2 / 255 * torch.sign(case.photos.roll(1, -1) - case.photos)).clamp(0, 1)
+
+        def loss(images: Tensor) -> Tensor:
+            return objective(images, 0)[0]
+
+        found = []
+        if not repeats(loss, start, 0.02):
+            found.append("the loss is not the same when asked twice")
+        if finite_differences(loss, start, 1e-3, 2) > 0.9:
+            found.append("gradients do not predict the loss (finite differences)")
+        known[key] = found
+        victim._oddities = known
+    return list(known[key])
 
 
 def oddities(result: Adversarial) -> list[str]:

@@ -33,6 +33,8 @@ def run_extras(suite: Suite) -> Extras:
         out["transfer"] = yield from transfer(suite)
     if suite.options.corruptions:
         out["corruptions"] = yield from natural(suite)
+    if suite.options.pose_estimation:
+        out["poses"] = yield from poses(suite)
     return out
 
 
@@ -50,6 +52,33 @@ def natural(suite: Suite) -> Extras:
             row = rows.setdefault((case.name, variant.name), {"scene": case.name, "name": variant.name, "clean": clean, "psnr": []})
             row["psnr"].append(value)
     return list(rows.values())
+
+
+def poses(suite: Suite) -> Extras:
+    """Rows of `scene`, `method`, and `PoseScore` for the clean photos and for each method's at the largest budget, of a universal case."""
+    from dataclasses import asdict
+
+    from attacks.victims.sfm import poses_survive
+
+    o, device = suite.options, device_of(suite.device)
+    victim = load_victim(o.victim[0], "none", device, o.look, o.sources)
+    rows = []
+    names = ["clean", *CONTROLS, *(m for m in o.method if m not in (*CONTROLS, "pose"))]
+    for number, path in enumerate(suite.scenes):
+        # Poses need more photos than a view does.
+        case = read_universal(prepared_scene(str(path), o.side), 2 * o.sources, o.hold_out, 1)
+        for i, method in enumerate(names):
+            yield Progress("poses", (number + i / len(names)) / len(suite.scenes), f"{case.name}: {method}")
+            place = _place(suite, ["poses", str(path), method]).with_suffix(".json")
+            if not place.exists():
+                images = case.photos
+                if method != "clean":
+                    cell = Cell(str(path), o.victim[0], "none", method, "universal", max(o.eps), 0, o)
+                    images = attack_of(cell, victim)(case).images
+                place.parent.mkdir(parents=True, exist_ok=True)
+                write_json(place, plain({"scene": case.name, "method": method, **asdict(poses_survive(case, images))}))
+            rows.append(json.loads(place.read_text()))
+    return rows
 
 
 def transfer(suite: Suite) -> Extras:
@@ -104,13 +133,14 @@ class Matrices:
 
     def models(self, path: str, scene: Scene) -> dict[str, Any]:
         """Changed against one model, given to another."""
-        case, names = read_cases(scene, self.options.sources, self.options.hold_out, 1)[0], list(self.victims)
+        case, columns = read_cases(scene, self.options.sources, self.options.hold_out, 1)[0], list(self.victims)
+        names = [n for n in columns if self.victims[n].gradients]
         label = [path, "set", Path(case.targets[0].name).stem]
 
         def entry(i: int, j: int) -> float:
-            return self.loss(names[j], case, self.made(names[i], case, label), label)
+            return self.loss(columns[j], case, self.made(names[i], case, label), label)
 
-        return self.matrix("", [path, "models"], names, names, entry)
+        return self.matrix("", [path, "models"], names, columns, entry)
 
     def scenes(self) -> dict[str, Any]:
         """Changed for one scene, laid over the photos of another."""

@@ -47,6 +47,8 @@ def write_page(path: Path, content: dict[str, Any], folder: Path) -> None:
     parts.append(_branches(content["rows"]))
     for name, matrix in content.get("transfer", {}).items():
         parts.append(_matrix(name, matrix))
+    if content.get("poses"):
+        parts.append(_poses(content["poses"]))
     if content.get("corruptions"):
         parts.append(_corruptions(content["corruptions"]))
     atomic_write(path, "\n".join(parts).encode())
@@ -86,8 +88,8 @@ def _table(board: Sequence[dict[str, Any]]) -> str:
         label = b["method"] + (" (universal)" if b["setting"] == "universal" and b["control"] else "")
         numbers = (
             _n(b["psnr"], 2), _n(b["psnr_std"], 2), _n(b["worst_psnr"], 2), _n(b["loss"], 2), _n(b["ssim"], 3), _n(b["lpips"], 3), _n(b["psnr_clean"], 2),
-            _n(b["ssim_clean"], 3), _n(b["lpips_clean"], 3), _n(b["depth"], 1, 100), _n(b["depth_truth"], 1, 100), _n(b["opacity"], 3), _n(b["lost"], 1, 100),
-            _n(b["chamfer"], 2, 100), _n(b["photo_psnr"], 1), _n(b["photo_ssim"], 3), _n(b["photo_lpips"], 3), _n(b["seconds"], 1),
+            _n(b["ssim_clean"], 3), _n(b["lpips_clean"], 3), _n(b["depth"], 1, 100.0), _n(b["depth_truth"], 1, 100.0), _n(b["opacity"], 3), _n(b["lost"], 1, 100.0),
+            _n(b["chamfer"], 2, 100.0), _n(b["photo_psnr"], 1), _n(b["photo_ssim"], 3), _n(b["photo_lpips"], 3), _n(b["seconds"], 1),
         )  # fmt: skip
         flag = "<span class=bad title='see above'>unreliable</span>" if b["unreliable"] else ""
         words = "".join(f"<td class=word>{html.escape(str(x))}" for x in (b["defence"], b["victim"]))
@@ -136,7 +138,7 @@ def chart(title: str, lines: dict[str, list[tuple[float, float]]], width: int = 
     out = [f"<svg width={width} height={height} role=img><title>{html.escape(title)}</title><text x={left} y=14>{html.escape(title)}</text>"]
     for i in range(5):
         value = y0 + (y1 - y0) * i / 4
-        level = at((0, value)).split(",")[1]
+        level = at((0.0, value)).split(",")[1]
         out.append(f"<line x1={left} x2={width - right} y1={level} y2={level} stroke='#8884'/><text x={left - 5} y={level} text-anchor=end dominant-baseline=middle>{value:.3g}</text>")
     for x in sorted({p[0] for p in points}):
         place = at((x, y0)).split(",")[0]
@@ -200,6 +202,16 @@ def _matrix(name: str, matrix: dict[str, Any]) -> str:
         cells = "".join(f"<td style='background: rgba(209,73,91,{max(min((v or 0) / top, 1), 0) * 0.7:.2f})'>{_n(v, 2)}" for v in row)
         lines.append(f"<tr><td>{html.escape(label)}{cells}")
     return f"<h2>Transfer: {html.escape(name)}</h2><p class=small>{html.escape(matrix['what'])}</p><div class=wide><table>{head}{''.join(lines)}</table></div>"
+
+
+def _poses(rows: Sequence[dict[str, Any]]) -> str:
+    head = "<tr><th class=word>scene<th class=word>photos<th>registered<th>reprojection, px<th>rotation, degrees<th>position, % of the spread<th>points"
+    lines = [
+        f"<tr><td>{html.escape(r['scene'])}<td class=word>{html.escape(r['method'])}<td>{r['registered']} of {r['given']}<td>{_n(r['reprojection_error'], 2)}"
+        f"<td>{_n(r['rotation'], 2)}<td>{_n(r['position'], 2, 100.0)}<td>{r['points']}"
+        for r in rows
+    ]
+    return f"<h2>Structure from motion on the changed photos</h2><div class=wide><table>{head}{''.join(lines)}</table></div>"
 
 
 def _corruptions(rows: Sequence[dict[str, Any]]) -> str:

@@ -22,7 +22,8 @@ class SuiteOptions:
     defence: tuple[str, ...] = ("none",)
     """none, more-views, blur, median, bits, jpeg, trimmed, depth-filter, robust-weights, smoothing. The attacker knows the defence."""
     victim: tuple[str, ...] = ("general",)
-    """general, density (an IBRNet-like model), or a path of weights of the general model."""
+    """general, density (an IBRNet-like model), hashgrid (trained on the changed photos; white-box attacks are made for general and carried
+    over), or a path of weights of the general model."""
     eps: tuple[float, ...] = (0.0, 2.0, 4.0, 8.0, 16.0)
     """Budgets in steps of 255."""
     seeds: int = 3
@@ -53,6 +54,8 @@ class SuiteOptions:
     """Also transfer matrices: view to view, source set to source set, model to model, scene to scene."""
     corruptions: bool = False
     """Also 15 natural corruptions in 5 severities, JPEG qualities, wrong poses and intrinsics, dropped and swapped photos."""
+    pose_estimation: bool = False
+    """Also whether structure from motion still finds the poses of the changed photos."""
     branches: bool = False
     """Also what each branch of the general engine contributes: clean features, depth volumes, colours or surface put back."""
     option: tuple[str, ...] = ()
