@@ -95,6 +95,8 @@ def block_noise(details: Float[ndarray, "h w"]) -> Float[ndarray, "blocks"]:
 def noise_traces(photo: UInt8[ndarray, "h w 3"]) -> tuple[float, float, float, float]:
     """The first four of `Traces`."""
     x = photo.astype(np.float32)
+    if min(x.shape[:2]) < 2:  # a single line has no diagonal details
+        x = np.pad(x, ((0, 1), (0, 1), (0, 0)), mode="edge")
     red, green, blue = x[..., 0], x[..., 1], x[..., 2]
     color = np.maximum(block_noise(diagonal_details((red - green) / np.sqrt(2))), block_noise(diagonal_details((blue - green) / np.sqrt(2))))
     light = block_noise(diagonal_details((red + green + blue) / np.sqrt(3)))

@@ -17,7 +17,7 @@ from attacks.bench.page import chart
 from attacks.bench.report import board, write_report
 from attacks.bench.running import run_suite
 from attacks.bench.suite import Suite, SuiteOptions
-from attacks.sanity import finite_differences, repeats, suspicions
+from attacks.sanity import promise_kept, repeats, suspicions
 from tests.attacks.toy import ToyVictim, toy_case
 from tests.conftest import SAMPLE, drain
 
@@ -143,8 +143,8 @@ def test_gradients_are_checked_against_differences() -> None:
     def loss(victim: ToyVictim):
         return lambda images: (victim.look(case, images).picture_ - 0.3).square().mean()
 
-    assert finite_differences(loss(ToyVictim()), case.photos) < 0.02
-    assert finite_differences(loss(ToyVictim(masked=True)), case.photos, 0.1) > 0.5
+    assert promise_kept(loss(ToyVictim()), case.photos) == pytest.approx(1, abs=0.02)
+    assert promise_kept(loss(ToyVictim(masked=True)), case.photos) == 0
     assert repeats(loss(ToyVictim()), case.photos)
     assert not repeats(loss(ToyVictim(noisy=True)), case.photos, 1e-6)
 
