@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: venv demo test test-blender lint studio viewer blender-extension clean
+.PHONY: venv demo test test-blender oracles lint studio viewer blender-extension clean
 
 venv: $(VENV)/.ready
 
@@ -31,6 +31,11 @@ $(BLENDER)/.ready:
 
 test-blender: venv $(BLENDER)/.ready
 	LUMIGRAPH_BLENDER_PYTHON=$(abspath $(BLENDER))/bin/python $(BIN)/python -m pytest tests/blender
+
+# Other libraries that the attacks are compared with; without their own requirements, which ask for old versions of ours.
+oracles: venv
+	$(BIN)/python -m pip install --quiet six scikit-learn
+	$(BIN)/python -m pip install --quiet --no-deps torchattacks adversarial-robustness-toolbox
 
 blender-extension: venv
 	$(BIN)/python -m app.blender.build dist/lumigraph_import.zip

@@ -13,9 +13,11 @@ import tyro
 from app.bench import Bench, run_bench
 from app.export import Format, Target
 from app.robustness import Attack, Inspect, attack_from_config, run_attack, run_inspect, spread
+from attacks.defences.options import RobustOptions
+from attacks.victims.options import DensityTraining
 from data.errors import Cancelled, InputError, OutputError
 from recon.general.options import TrainOptions
-from recon.options import Device, ReconstructOptions, Task
+from recon.options import Device, PerceptualTraining, ReconstructOptions, Task
 
 _OUT = tyro.conf.arg(aliases=["-o"])
 _FLAT = tyro.conf.arg(name="")
@@ -145,17 +147,42 @@ class Studio:
 
 @dataclass(frozen=True)
 class Train:
-    """Train the general model on procedural worlds.
+    """Train the general model on procedural worlds; `robust`: with an attacker in the loop.
 
-    On several GPUs: torchrun --nproc-per-node N -m app.train --config FILE.toml --out DIR. Interrupt it with Ctrl-C; the
-    same command goes on from the last checkpoint.
+    Also the small networks of the robustness bench: `density`, the IBRNet-style model that attacks are carried over to, and `perceptual`,
+    the features behind LPIPS. On several GPUs: torchrun --nproc-per-node N -m app.train WHAT --config FILE.toml --out DIR. Interrupt it with
+    Ctrl-C; the same command goes on from the last checkpoint (general and robust).
     """
 
-    what: tyro.conf.Positional[Literal["general"]]
+    what: tyro.conf.Positional[Literal["general", "robust", "density", "perceptual"]]
     """Which model."""
     out: Annotated[Path, _OUT]
     """Folder for weights, checkpoints, tables and curves."""
     options: Annotated[TrainOptions, _FLAT] = field(default_factory=TrainOptions)
+
+
+@dataclass(frozen=True)
+class TrainRobust(Train):
+    __doc__ = Train.__doc__
+    options: Annotated[RobustOptions, _FLAT] = field(default_factory=RobustOptions)
+
+
+@dataclass(frozen=True)
+class TrainDensity(Train):
+    __doc__ = Train.__doc__
+    options: Annotated[DensityTraining, _FLAT] = field(default_factory=DensityTraining)  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class TrainPerceptual(Train):
+    __doc__ = Train.__doc__
+    options: Annotated[PerceptualTraining, _FLAT] = field(default_factory=PerceptualTraining)  # type: ignore[assignment]
+
+
+TRAININGS: dict[str, tuple[type, type]] = {
+    "general": (Train, TrainOptions), "robust": (TrainRobust, RobustOptions), "density": (TrainDensity, DensityTraining),
+    "perceptual": (TrainPerceptual, PerceptualTraining),
+}  # fmt: skip
 
 
 _HELP = """usage: lumigraph COMMAND ...
@@ -200,6 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lumigraph: there is no command '{words[0]}'{f'; did you mean {near[0]}?' if near else '.'} See lumigraph --help.", file=sys.stderr)
         return 2
     kind, run = commands[words[0]]
+    if kind is Train:
+        kind = next((TRAININGS[w][0] for w in words[1:] if w in TRAININGS), Train)
     try:
         rest, default = _with_config(kind, spread(words[1:]) if kind is Attack else words[1:])
         return run(tyro.cli(kind, prog=f"lumigraph {words[0]}", args=rest, default=default))
@@ -220,10 +249,10 @@ def _with_config(kind: type, words: list[str]) -> tuple[list[str], Any]:
     from app.config import from_json, read_toml
 
     content = read_toml(Path(words[at + 1]))
-    if kind is Train:
-        options = from_json(TrainOptions, content, words[at + 1])
+    if issubclass(kind, Train):
+        options: Any = from_json(next(o for k, o in TRAININGS.values() if k is kind), content, words[at + 1])
         missing: Any = tyro.MISSING_NONPROP
-        return words[:at] + words[at + 2 :], Train(missing, missing, options)
+        return words[:at] + words[at + 2 :], kind(missing, missing, options)
     if kind is Attack:
         return words[:at] + words[at + 2 :], attack_from_config(content, words[at + 1])
     missing = tyro.MISSING_NONPROP
@@ -284,9 +313,9 @@ def _export(command: Export) -> int:
 
 
 def _train(command: Train) -> int:
-    from app.train import train_general
+    from app.train import train
 
-    train_general(command.options, command.out)
+    train(command.options, command.out)
     return 0
 
 

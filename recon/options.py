@@ -14,6 +14,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Masks = Literal["auto", "object", "ignore", "none"]
 Engine = Literal["auto", "hashgrid", "general"]
 Tune = Literal["none", "10s", "1m", "5m"]
+Weights = Literal["standard", "robust"]
 FEW_ENOUGH = 8
 """Photos up to which `auto` takes the general engine at every quality: too few to train on (see "Which engine" in benchmarks/RESULTS.md)."""
 TUNE_SECONDS = {"10s": 10.0, "1m": 60.0, "5m": 300.0}
@@ -29,6 +30,8 @@ class ReconstructOptions:
     tune: Tune = "none"
     """How long the mesh is refined on the photos, its vertices moved to where they agree; the general engine's model is tuned on them
     first, for as long."""
+    weights: Weights = "standard"
+    """General engine: standard, or robust, for photos from strangers: trained against attacks, somewhat worse on clean photos."""
     quality: Quality = "standard"
     """draft: two minutes on a laptop; standard: some five; high: an hour, or a GPU."""
     device: Device = "auto"
@@ -58,7 +61,7 @@ class ReconstructOptions:
         """The engine that ``auto`` stands for; who sets what only one engine has means that engine."""
         if self.engine != "auto":
             return self.engine
-        if self.tune != "none":
+        if self.tune != "none" or self.weights != "standard":
             return "general"
         if self.steps is not None or self.hashgrid != HashGridOptions():
             return "hashgrid"
@@ -133,3 +136,16 @@ class Task:
     """Replace an earlier result in the output folder."""
     resume: bool = False
     """Continue an interrupted run in the output folder."""
+
+
+@dataclass(frozen=True)
+class PerceptualTraining:
+    """Options of `lumigraph train perceptual`."""
+
+    minutes: float = 1.5
+    worlds: int = 300
+    size: tuple[int, int] = (256, 192)
+    batch: int = 48
+    learning_rate: float = 1e-3
+    seed: int = 61
+    """Worlds begin at this number times 100 000, as in the general model's training."""

@@ -7,7 +7,6 @@ Features of networks that learned other things on other pictures judge likeness 
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,20 +16,8 @@ from torch.nn import functional as F
 
 from data.files import write_json
 from data.worlds.bank import make_bank
+from recon.options import PerceptualTraining
 from recon.perceptual import Features
-
-
-@dataclass(frozen=True)
-class PerceptualTraining:
-    """Options of `lumigraph train perceptual`."""
-
-    minutes: float = 1.5
-    worlds: int = 300
-    size: tuple[int, int] = (256, 192)
-    batch: int = 48
-    learning_rate: float = 1e-3
-    seed: int = 61
-    """Worlds begin at this number times 100 000, as in the general model's training."""
 
 
 class _Decoder(nn.Module):

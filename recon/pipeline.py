@@ -38,6 +38,7 @@ from recon.general.depths import general_depths, volume_depths
 from recon.general.engine import ConditionOptions, GeneralField, GeneralModel
 from recon.general.photos import condition_scene, save_general_field
 from recon.general.tuning import TuneOptions, Tuner, load_tuning, save_tuning
+from recon.general.weights import ROBUST
 from recon.hashgrid.engine import HashGridRadianceField
 from recon.hashgrid.training import HashGridTrainer
 from recon.options import TUNE_SECONDS, Task
@@ -338,11 +339,12 @@ class _Run:
         """The photos as the general model sees them."""
         yield Progress("look", 0.0, "loading the model")
         assert self.options.look_side is not None
-        model = GeneralModel.from_pretrained(None, self.device, ConditionOptions(side=self.options.look_side))
+        weights = ROBUST if self.options.weights == "robust" else None
+        model = GeneralModel.from_pretrained(weights, self.device, ConditionOptions(side=self.options.look_side))
         yield Progress("look", 0.1, f"looking at {len(scene)} photos")
         field = condition_scene(model, scene)
         field.subject_box = subject_box(scene, choose_frame(scene))
-        save_general_field(field, [p.name for p in scene.image_paths], self.task.out / "field")
+        save_general_field(field, [p.name for p in scene.image_paths], self.task.out / "field", self.options.weights)
         return field
 
     def tuned(self, scene: Scene, field: GeneralField, held_out: Scene | None) -> Generator[Progress, None, None]:

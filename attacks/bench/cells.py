@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attacks.base import Adversarial, Attack
 from attacks.bench.suite import Setting, SuiteOptions
-from attacks.case import Case, prepared, read_cases, read_universal
+from attacks.case import Case, Target, prepared, read_cases, read_universal
 from attacks.defences.named import defence_by_name
 from attacks.methods import CONTROLS, METHODS, attack_by_name
 from attacks.scores import perceptibility, score_view
@@ -171,7 +171,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
     victim = load_victim(cell.victim, cell.defence, device, cell.options.look, cell.options.sources)
     cases = cases_for(cell, device)
     maker = made_for(cell, victim, device)
-    views, visible, tallies, flags, branches = [], [], [], [], []
+    views, seen, visible, tallies, flags, branches = [], [], [], [], [], []
     for number, case in enumerate(cases):
         work = attack_of(cell, maker).run(case)
         while True:
@@ -187,6 +187,9 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
             views.append(asdict(score_view(target, picture, before[at])))
             if cell.seed == 0 and number == 0 and at == 0:
                 save_pictures(out / "pictures" / cell.key, result, picture, before[at], target.truth)
+        if cell.setting == "universal":
+            for target, picture in zip(learned_from(case, cell.options.targets), clean_seen(victim, case, cell.options.targets), strict=True):
+                seen.append(asdict(score_view(target, look.picture(target), picture)))
         if cell.options.branches and hasattr(look, "swapped") and cell.eps > 0:
             branches.append(branch_scores(look, clean, case))
         visible.append(asdict(perceptibility(case, result.images)))
@@ -199,7 +202,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
             save_photos(out / "photos" / cell.key, result, number)
     row = {
         "format": FORMAT, "key": cell.key, "cell": {**asdict(cell), "options": None}, "scene_name": cases[0].name, "weights": weights_hash(victim),
-        "device": device_name(victim.device), "views": views, "perceptibility": visible, "attacks": tallies, "flags": sorted(set(flags)),
+        "device": device_name(victim.device), "views": views, "seen": seen, "perceptibility": visible, "attacks": tallies, "flags": sorted(set(flags)),
         "branches": branches, "made_for": maker.name, "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
     row = plain(row)
@@ -230,6 +233,19 @@ def clean_pictures(victim: Any, case: Case) -> tuple[Any, list[Picture]]:
             _PICTURES.pop(next(iter(_PICTURES)))
         _PICTURES[id(look)] = known = look, [look.picture(target) for target in case.targets]
     return known
+
+
+def learned_from(case: Case, most: int) -> list[Target]:
+    """Views that a universal attack learned from and that are no source photos themselves: the seen ones, beside the unseen targets."""
+    return [view for view in case.proxies if view.name not in case.names][:most]
+
+
+def clean_seen(victim: Any, case: Case, most: int) -> list[Picture]:
+    """Pictures of the seen views from the clean photos."""
+    look = clean_look(victim, case)
+    if not hasattr(look, "_seen_pictures"):
+        look._seen_pictures = [look.picture(target) for target in learned_from(case, most)]  # type: ignore[attr-defined]
+    return look._seen_pictures  # type: ignore[attr-defined, no-any-return]
 
 
 @torch.no_grad()

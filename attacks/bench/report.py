@@ -84,6 +84,8 @@ def board(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         out.append({
             "scene": group[0]["scene_name"], "victim": victim, "defence": defence, "method": method, "setting": setting, "eps": eps,
             "control": method in CONTROLS, "seeds": len(group), "views": sum(len(r["views"]) for r in group) // len(group), **means,
+            "seen_psnr": _mean([v["psnr"] for r in group for v in r.get("seen", [])]),
+            "seen_psnr_clean": _mean([v["psnr_clean"] for r in group for v in r.get("seen", [])]),
             "psnr_std": float(np.std(by_seed)), "worst_psnr": min((v["psnr"] for r in group for v in r["views"] if v["psnr"] is not None), default=float("nan")),
             "loss": None if untouched is None else untouched["psnr"] - means["psnr"],
             **{f"photo_{n}": _mean([p[n] for r in group for p in r["perceptibility"]]) for n in VISIBLE},

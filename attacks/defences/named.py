@@ -1,18 +1,15 @@
 """Defences by name, as the command line and suites ask for them."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import data
 from attacks.defences.consistency import Consistent, Trimmed
 from attacks.defences.inputs import FILTERS, filtered
 from attacks.defences.smoothing import Smoothed
 from attacks.victims.general import GeneralVictim
 from data.errors import InputError
 from recon.general.engine import GeneralModel
-
-ROBUST = Path(data.__file__).parent / "weights" / "general-robust.safetensors"
+from recon.general.weights import ROBUST
 
 
 @dataclass(frozen=True)

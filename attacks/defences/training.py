@@ -4,32 +4,16 @@ The inner attack raises the whole training loss (colour, depth, signed distance,
 as well as colour. Photos are changed at their own size, before the engine's enlargement, as an attacker would.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from attacks.defences.options import RobustOptions
 from data.errors import InputError
 from data.worlds.bank import Bank
 from recon.general.batches import Batch, enlarged
-from recon.general.options import TrainOptions
 from recon.general.training import Objective, Trainer
-
-
-@dataclass(frozen=True)
-class RobustOptions(TrainOptions):
-    """Options of `lumigraph train robust`: those of `train general`, and the inner attack's."""
-
-    eps: float = 8 / 255
-    """Largest change of a value (linf); each attacked world draws its own between half of it and all."""
-    attack_steps: int = 2
-    """Gradient steps of the inner attack, after a random start."""
-    attack_step: float = 0.7
-    """Size of its steps as a share of the world's epsilon."""
-    attack_share: float = 0.75
-    """Share of the worlds that are attacked; the others keep the model good on clean photos."""
-    attack_rays: int = 256
-    """Rays of each target that the inner attack asks."""
 
 
 class RobustTrainer(Trainer):

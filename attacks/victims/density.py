@@ -4,7 +4,7 @@ Attacks made for the general engine are carried over to it (and back), to tell w
 image-based rendering. Its encoder began as the general model's; both were then trained together on procedural worlds.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import data
 from attacks.case import Case, Target
+from attacks.victims.options import DensityOptions
 from attacks.victims.protocol import Look, Seen
 from data.errors import InputError
 from recon.fields import image_rays, pixel_rays
@@ -23,23 +24,10 @@ from recon.general.encoder import Encoder
 from recon.general.engine import ConditionOptions, GeneralModel
 from recon.general.geometry import RayLayer, masked_softmax
 from recon.general.marching import resample, to_distance
-from recon.general.options import ModelOptions
 from recon.general.sources import fetch
 from recon.pictures import Picture, filled
 
 SHIPPED = Path(data.__file__).parent / "weights" / "density.safetensors"
-
-
-@dataclass(frozen=True)
-class DensityOptions:
-    """Sizes of the network."""
-
-    token: int = 32
-    ray: int = 24
-    heads: int = 3
-    coarse_samples: int = 48
-    fine_samples: int = 32
-    encoder: ModelOptions = field(default_factory=ModelOptions)
 
 
 @dataclass(frozen=True)

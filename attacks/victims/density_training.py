@@ -3,38 +3,18 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from attacks.victims.density import DensityNetwork, DensityOptions, save_density
+from attacks.victims.density import DensityNetwork, save_density
+from attacks.victims.options import DensityTraining
 from data.worlds.bank import make_bank
-from data.worlds.options import DegradeOptions
 from recon.general.batches import Batch, make_batch
 from recon.general.marching import to_coordinate
 from recon.general.validation import SEEDS
 from recon.general.weights import load_network
-
-
-@dataclass(frozen=True)
-class DensityTraining:
-    """Options of `lumigraph train density`."""
-
-    minutes: float = 5.0
-    worlds: int = 400
-    size: tuple[int, int] = (256, 192)
-    batch: int = 4
-    views: int = 8
-    rays: int = 512
-    learning_rate: float = 1e-3
-    depth: float = 1.0
-    """Weight of the depth loss beside that of colour."""
-    seed: int = 60
-    """Worlds begin at this number times 100 000, as in the general model's training."""
-    model: DensityOptions = field(default_factory=DensityOptions)
-    flaws: DegradeOptions = field(default_factory=DegradeOptions)
 
 
 def train_density(options: DensityTraining, out: Path, device: torch.device) -> Iterator[dict[str, float]]:

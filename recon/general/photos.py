@@ -17,6 +17,7 @@ from data.readers.nerfstudio import read as read_transforms
 from data.scene import Scene
 from recon.frame import hull_box
 from recon.general.engine import ConditionOptions, GeneralField, GeneralModel
+from recon.general.weights import ROBUST
 
 FORMAT_VERSION = 2
 WIDE = 3.0
@@ -78,12 +79,16 @@ def condition_scene(model: GeneralModel, scene: Scene, views: Sequence[int] | No
         return model.condition(images, chosen.posed(), near_far, within=within)
 
 
-def save_general_field(field: GeneralField, names: Sequence[str], folder: Path) -> None:
-    """Write `field.json`: which photos the field looks at, how, and how far; looking again takes seconds, so nothing else is kept."""
+def save_general_field(field: GeneralField, names: Sequence[str], folder: Path, weights: str = "standard") -> None:
+    """Write `field.json`: which photos the field looks at, how, and how far; looking again takes seconds, so nothing else is kept.
+
+    Args:
+        weights: `standard` or `robust`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "field.json", {
         "format": "lumigraph general field", "version": FORMAT_VERSION, "photos": list(names), "near_far": field.near_far.tolist(),
-        "subject_box": field.bounds.tolist(), "look": asdict(field.model.options),
+        "subject_box": field.bounds.tolist(), "look": asdict(field.model.options), "weights": weights,
     })  # fmt: skip
 
 
@@ -102,7 +107,8 @@ def load_general_field(result: Path, device: torch.device | str = "cpu") -> Gene
     if missing:
         raise InputError(f"'{result}' has lost the photo '{missing[0]}' that its field looks at. Reconstruct it again.")
     chosen = scene.select([known[name] for name in meta["photos"]])
-    model = GeneralModel.from_pretrained(None, device, ConditionOptions(**meta["look"]))
+    weights = ROBUST if meta.get("weights") == "robust" else None
+    model = GeneralModel.from_pretrained(weights, device, ConditionOptions(**meta["look"]))
     with torch.no_grad():
         field = model.condition([photo_tensor(chosen, i) for i in range(len(chosen))], chosen.posed(), np.array(meta["near_far"]))
     field.subject_box = np.array(meta["subject_box"])

@@ -18,6 +18,8 @@ VERSION = 1
 """Changes when weights of before no longer fit the code."""
 
 SHIPPED = Path(data.__file__).parent / "weights" / "general.safetensors"
+ROBUST = SHIPPED.with_name("general-robust.safetensors")
+"""Trained adversarially (`attacks.defences.training`): worse on clean photos, much better on photos that somebody tampered with."""
 
 
 def save_weights(path: Path, options: ModelOptions, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
