@@ -181,17 +181,19 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
                 result: Adversarial = end.value
                 break
         clean, before = clean_pictures(victim, case)
-        look = attacked_look(victim, result)
+        # Noise of no budget is the clean photos by definition; whether attacks keep to that is asked of each.
+        same = cell.eps == 0 and cell.method in CONTROLS
+        look = clean if same else attacked_look(victim, result)
         for at, target in enumerate(case.targets):
-            picture = look.picture(target)
+            picture = before[at] if same else look.picture(target)
             views.append(asdict(score_view(target, picture, before[at])))
             if cell.seed == 0 and number == 0 and at == 0:
                 save_pictures(out / "pictures" / cell.key, result, picture, before[at], target.truth)
         if cell.setting == "universal":
             for target, picture in zip(learned_from(case, cell.options.targets), clean_seen(victim, case, cell.options.targets), strict=True):
                 seen.append(asdict(score_view(target, look.picture(target), picture)))
-        if cell.options.branches and hasattr(look, "swapped") and cell.eps > 0:
-            branches.append(branch_scores(look, clean, case))
+        if cell.options.branches and hasattr(look, "swapped") and cell.eps > 0 and cell.method not in CONTROLS:
+            branches.append(branch_scores(look, clean, case, before))
         visible.append(asdict(perceptibility(case, result.images)))
         tallies.append({"gradients": result.gradients, "queries": result.queries, "seconds": round(result.seconds, 3), "losses": _thinned(result.losses)})
         flags += oddities(result)
@@ -257,15 +259,15 @@ def attacked_look(victim: Any, result: Adversarial) -> Any:
     return victim.look(result.case, result.images, None, colors)
 
 
-def branch_scores(look: Any, clean: Any, case: Case) -> dict[str, float]:
+def branch_scores(look: Any, clean: Any, case: Case, before: list[Picture]) -> dict[str, float]:
     """PSNR against the clean render with one branch of the attacked state replaced by the clean one, mean over the targets, dB."""
     from recon.metrics import psnr
 
     def worth(other: Any) -> float:
         values = []
-        for target in case.targets:
+        for target, untouched in zip(case.targets, before, strict=True):
             mask = None if target.mask is None else target.mask.numpy()
-            values.append(psnr(other.picture(target).rgb.numpy(), clean.picture(target).rgb.numpy(), mask))
+            values.append(psnr(other.picture(target).rgb.numpy(), untouched.rgb.numpy(), mask))
         return float(np.mean(values))
 
     return {
