@@ -16,7 +16,7 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 h1 { margin-bottom: .2rem; } h2 { margin-top: 2.2rem; } .small { font-size: .85em; opacity: .8; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { padding: .2rem .55rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child, td.word, th.word { text-align: left; } tr.control { opacity: .75; } .wide { overflow-x: auto; }
+th:first-child, td:first-child, td.word, th.word { text-align: left; } td { white-space: nowrap; } tr.control { opacity: .75; } .wide { overflow-x: auto; }
 .bad { color: #d1495b; font-weight: 600; } .row { display: flex; flex-wrap: wrap; gap: .8rem; } figure { margin: 0; } figure img { max-width: 15rem; display: block; }
 figcaption { font-size: .8em; opacity: .8; } svg text { fill: currentColor; font-size: 11px; } details { margin: .6rem 0; } code { background: var(--soft); padding: .1rem .3rem; }
 """
@@ -146,9 +146,9 @@ def chart(title: str, lines: dict[str, list[tuple[float, float]]], width: int = 
         out.append(f"<text x={place} y={height - 12} text-anchor=middle>{x:g}</text>")
     for i, (label, line) in enumerate(lines.items()):
         color, dash = COLORS[i % len(COLORS)], " stroke-dasharray='4 3'" if label.split(" ")[0] in ("uniform", "gaussian", "random-sign") else ""
-        out.append(f"<polyline points='{' '.join(map(at, line))}' fill=none stroke='{color}' stroke-width=2{dash}/>")
+        out.append(f"<polyline points='{' '.join(map(at, line))}' fill='none' stroke='{color}' stroke-width='2'{dash}/>")
         y = top + 14 * i + 6
-        out.append(f"<line x1={width - right + 8} x2={width - right + 24} y1={y} y2={y} stroke='{color}' stroke-width=2{dash}/>")
+        out.append(f"<line x1={width - right + 8} x2={width - right + 24} y1={y} y2={y} stroke='{color}' stroke-width='2'{dash}/>")
         out.append(f"<text x={width - right + 28} y={y + 4}>{html.escape(label)}</text>")
     return "".join(out) + "</svg>"
 
