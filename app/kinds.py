@@ -59,7 +59,8 @@ def attack_kind(arguments: dict[str, Any]) -> Work:
     command = arguments.pop("command")
     arguments["scenes"] = [Path(s) for s in arguments["scenes"]]
     suite = from_json(Suite, arguments)
-    extra = suite.options.transfer or suite.options.corruptions or suite.options.pose_estimation
+    o = suite.options
+    extra = o.transfer or o.corruptions or o.pose_estimation or o.certificate
     rows = yield from _events(run_suite(suite), lambda p: (0.5 if extra else 1.0) * p.fraction)
     extras = yield from _events(run_extras(suite), lambda p: 0.5 + 0.5 * p.fraction)
     content = write_report(suite, rows, extras, command)

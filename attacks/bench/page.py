@@ -49,6 +49,8 @@ def write_page(path: Path, content: dict[str, Any], folder: Path) -> None:
         parts.append(_matrix(name, matrix))
     if content.get("poses"):
         parts.append(_poses(content["poses"]))
+    if content.get("certificate"):
+        parts.append(_certificate(content["certificate"]))
     if content.get("corruptions"):
         parts.append(_corruptions(content["corruptions"]))
     atomic_write(path, "\n".join(parts).encode())
@@ -213,6 +215,21 @@ def _poses(rows: Sequence[dict[str, Any]]) -> str:
         for r in rows
     ]
     return f"<h2>Structure from motion on the changed photos</h2><div class=wide><table>{head}{''.join(lines)}</table></div>"
+
+
+def _certificate(rows: Sequence[dict[str, Any]]) -> str:
+    radii = list(dict.fromkeys(r["radius_in_steps_of_one_value"] for r in rows))
+    head = "<tr><th class=word>scene<th class=word>target" + "".join(f"<th>{r:g}" for r in radii)
+    lines = []
+    for scene in dict.fromkeys(r["scene"] for r in rows):
+        mine = [r for r in rows if r["scene"] == scene]
+        lines.append(f"<tr><td>{html.escape(scene)}<td class=word>{html.escape(mine[0]['target'])}" + "".join(f"<td>{_n(r['certified'], 2) or 'none'}" for r in mine))
+    first = rows[0]
+    return (
+        f"<h2>Certificate</h2><p class=small>Median PSNR over Gaussian noise of {first['sigma']:g}/255 that no change of the photos of the given Euclidean length (over all values "
+        f"of all photos together, in steps of 255) can push lower, with {100 * first['confidence']:g} % confidence, from {first['samples']} samples.</p>"
+        f"<div class=wide><table>{head}{''.join(lines)}</table></div>"
+    )
 
 
 def _corruptions(rows: Sequence[dict[str, Any]]) -> str:

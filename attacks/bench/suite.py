@@ -56,6 +56,12 @@ class SuiteOptions:
     """Also 15 natural corruptions in 5 severities, JPEG qualities, wrong poses and intrinsics, dropped and swapped photos."""
     pose_estimation: bool = False
     """Also whether structure from motion still finds the poses of the changed photos."""
+    certificate: bool = False
+    """Also what randomised smoothing guarantees: the PSNR that no change within a Euclidean radius can push the median below."""
+    certificate_samples: int = 100
+    """Noisy sets of photos that the certificate is drawn from."""
+    certificate_sigma: float = 8.0
+    """Standard deviation of the noise, steps of 255."""
     branches: bool = False
     """Also what each branch of the general engine contributes: clean features, depth volumes, colours or surface put back."""
     option: tuple[str, ...] = ()
@@ -87,9 +93,11 @@ class SuiteOptions:
                 raise InputError(f"--eps {e:g} is not a budget: it is counted in steps of 255, so give 0 to 255 (8 is common).")
         if not self.eps or not self.method or not self.defence or not self.victim:
             raise InputError("A suite needs at least one method, defence, victim and eps. Add what is missing.")
-        for name, least in (("seeds", 1), ("targets", 1), ("sources", 2), ("side", 32), ("look", 32), ("hold_out", 2)):
+        for name, least in (("seeds", 1), ("targets", 1), ("sources", 2), ("side", 32), ("look", 32), ("hold_out", 2), ("certificate_samples", 10)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} is too small. Give {least} or more.")
+        if not self.certificate_sigma > 0:
+            raise InputError(f"--certificate-sigma {self.certificate_sigma:g} is no noise. Give more than 0 (8 is common).")
         if self.steps is not None and self.steps < 1:
             raise InputError(f"An attack of {self.steps} steps does nothing. Give --steps 1 or more; epsilon 0 is the unattacked figure.")
         if self.rays is not None and self.rays < 1:

@@ -18,9 +18,11 @@ from attacks.bench.report import board, write_report
 from attacks.bench.running import run_suite
 from attacks.bench.suite import Suite, SuiteOptions
 from attacks.sanity import promise_kept, repeats, suspicions
+from data.errors import InputError
 from tests.attacks.toy import ToyVictim, toy_case
 from tests.conftest import SAMPLE, drain
 
+LOAD_VICTIM = cells_module.load_victim
 OPTIONS = SuiteOptions(method=("pgd", "nerfool+"), eps=(0.0, 4.0, 8.0), seeds=2, steps=6, rays=64, targets=2)
 
 
@@ -170,19 +172,29 @@ def test_lists_are_written_with_commas_or_blanks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "answer"),
+    ("options", "answer"),
     [
-        (["--method", "pdg"], "did you mean pgd"), (["--defence", "wall"], "no defence 'wall'"), (["--eps", "300"], "0 to 255"), (["--eps", "-1"], "0 to 255"),
-        (["--steps", "0"], "1 or more"), (["--seeds", "0"], "too small"), (["--victim", "nobody"], "no victim 'nobody'"), (["--views", "30"], "source views are to be changed"),
-        (["--option", "pgd=1"], "METHOD.OPTION=VALUE"), (["--option", "pgd.alfa=1"], "no option 'alfa'"), (["--method", "targeted"], "picture"), (["--rays", "0"], "1 or more"),
+        ({"method": ("pdg",)}, "did you mean pgd"), ({"defence": ("wall",)}, "no defence 'wall'"), ({"eps": (300.0,)}, "0 to 255"), ({"eps": (-1.0,)}, "0 to 255"),
+        ({"steps": 0}, "1 or more"), ({"seeds": 0}, "too small"), ({"option": ("pgd=1",)}, "METHOD.OPTION=VALUE"), ({"method": ("targeted",)}, "picture"),
+        ({"rays": 0}, "1 or more"), ({"method": ()}, "at least one method"),
     ],
 )  # fmt: skip
+def test_a_suite_without_sense_is_refused(options: dict, answer: str) -> None:
+    with pytest.raises(InputError, match=answer):
+        cells_of((Path("toy"),), replace(OPTIONS, **options))
+
+
+def test_what_only_a_cell_can_know_is_refused_there(toy: dict[str, int], tmp_path: Path) -> None:
+    for options, answer in (({"views": 30}, "source views are to be changed"), ({"option": ("pgd.alfa=1",)}, "no option 'alfa'")):
+        with pytest.raises(InputError, match=answer):
+            drain(run_suite(Suite((Path("toy"),), tmp_path, replace(OPTIONS, eps=(8.0,), **options))))
+    with pytest.raises(InputError, match="no victim 'nobody'"):
+        LOAD_VICTIM("nobody", "none", "cpu", 64, 4)
+
+
+@pytest.mark.parametrize(("words", "answer"), [(["--eps", "300"], "0 to 255"), (["--method", "pdg"], "did you mean pgd")])
 def test_bad_input_ends_with_2_and_a_sentence(words: list[str], answer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base = ["attack", str(SAMPLE), "--out", str(tmp_path / "o"), "--side", "64", "--look", "64", "--device", "cpu"]
-    for name, value in (("--eps", "8"), ("--seeds", "1"), ("--steps", "1")):
-        if name not in words:
-            base += [name, value]
-    assert main([*base, *words]) == 2
+    assert main(["attack", str(SAMPLE), "--out", str(tmp_path / "o"), "--device", "cpu", *words]) == 2
     told = capsys.readouterr().err
     assert answer in told
     assert "Traceback" not in told
