@@ -96,6 +96,7 @@ class SuiteOptions:
         for name, least in (("seeds", 1), ("targets", 1), ("sources", 2), ("side", 32), ("look", 32), ("hold_out", 2), ("certificate_samples", 10)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} is too small. Give {least} or more.")
+        self.options_of("")
         if not self.certificate_sigma > 0:
             raise InputError(f"--certificate-sigma {self.certificate_sigma:g} is no noise. Give more than 0 (8 is common).")
         if self.steps is not None and self.steps < 1:
