@@ -11,7 +11,7 @@ from typing import Any
 _HOMES = {
     "FGSM": "gradient", "PGD": "gradient", "NeRFool": "gradient", "UniversalNeRFool": "gradient", "NeRFoolPlus": "gradient", "Targeted": "gradient",
     "DepthAttack": "gradient", "Patch": "gradient", "APGD": "apgd", "Square": "square", "PoseAttack": "camera", "UniformNoise": "controls",
-    "GaussianNoise": "controls", "RandomSign": "controls", "ThreatModel": "threat", "Adversarial": "base", "Case": "case", "read_case": "case",
+    "GaussianNoise": "controls", "RandomSign": "controls", "Transplanted": "controls", "ThreatModel": "threat", "Adversarial": "base", "Case": "case", "read_case": "case",
     "read_cases": "case", "read_universal": "case", "prepared": "case",
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from attacks.gradient import PGD
 from attacks.objectives import RayLoss
 from attacks.threat import ThreatModel
 from attacks.victims.protocol import Victim
+from data.progress import told
 
 MOMENTUM, PROGRESS = 0.75, 0.75
 """Share of the new step, and share of the steps between two checkpoints that must have helped."""
@@ -83,14 +84,7 @@ class APGD(Attack):
         best, highest = case.photos, -torch.inf
         for restart in range(threat.restarts):
             work = apgd(loss, case.photos, threat, random_start(case.photos, threat, inside, generator), inside)
-            while True:
-                try:
-                    step = next(work)
-                except StopIteration as end:
-                    images: Tensor = end.value
-                    break
-                tally.note(step)
-                yield (restart + (step.index + 1) / threat.steps) / threat.restarts
+            images = yield from told(work, lambda step, restart=restart: tally.note(step, restart, threat))  # type: ignore[misc]
             with torch.no_grad():
                 value = float(loss(images, 0)[0])
             tally.queries += 1

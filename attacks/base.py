@@ -15,6 +15,7 @@ from attacks.case import Case, prepared, read_universal
 from attacks.threat import Knowledge, Norm, Paths, ThreatModel
 from attacks.victims.general import as_victim
 from attacks.victims.protocol import Victim
+from data.progress import drained
 from data.scene import Scene
 
 
@@ -55,10 +56,12 @@ class Tally:
     queries: int = 0
     motion: Tensor | None = None
 
-    def note(self, step: Step) -> None:
+    def note(self, step: Step, restart: int, threat: ThreatModel) -> float:
+        """Keep what a step saw; the share of the attack that is done."""
         self.losses.append(step.loss)
         self.largest.append(step.gradient)
         self.gradients += 1
+        return (restart + (step.index + 1) / threat.steps) / threat.restarts
 
 
 Run = Generator[float, None, Float[Tensor, "s 3 h w"]]
@@ -99,12 +102,7 @@ class Attack:
 
     def __call__(self, scene: Scene | Case) -> Adversarial:
         """Change the source photos of a case; of a scene (shrunk to 504 pixels), those of `case.read_universal`."""
-        work = self.run(scene)
-        while True:
-            try:
-                next(work)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+        return drained(self.run(scene))
 
     def run(self, scene: Scene | Case) -> Generator[float, None, Adversarial]:
         """The same as a generator that yields the share that is done and may be closed."""

@@ -16,6 +16,7 @@ from data.cameras import Cameras
 from data.errors import InputError
 from data.masks import masks_mean
 from data.prepare import prepare
+from data.progress import drained
 from data.scene import Scene
 from recon.general.photos import photo_tensor, ranges_to_search
 from recon.general.views import mean_distance, unlikeness
@@ -175,13 +176,7 @@ def prepared(scene: Scene, side: int, folder: Path | None = None) -> Scene:
     """
     folder = folder or Path(tempfile.mkdtemp(prefix="lumigraph-attack-"))
     scene = replace(scene, mask_meaning=scene.mask_meaning or masks_mean(scene))
-    work = prepare(scene, folder, side)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            straight: Scene = end.value
-            break
+    straight = drained(prepare(scene, folder, side))
     return replace(straight, depth_paths=() if scene.posed().distorted else scene.depth_paths, splits=scene.splits)
 
 

@@ -16,6 +16,7 @@ from attacks.threat import ThreatModel
 from attacks.victims.protocol import Victim
 from data.cameras import Cameras
 from data.errors import InputError
+from data.progress import told
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,7 @@ class PGD(Attack):
             loss = self.loss(victim, case, threat, generator)
             start = random_start(case.photos, threat, inside, generator) if self.random_start else None
             ascent = ascend(loss, case.photos, threat, self.rule(), start, inside, self.reconcile)
-            while True:
-                try:
-                    step = next(ascent)
-                except StopIteration as end:
-                    images: Tensor = end.value
-                    break
-                tally.note(step)
-                yield (restart + (step.index + 1) / threat.steps) / threat.restarts
+            images = yield from told(ascent, lambda step, restart=restart: tally.note(step, restart, threat))  # type: ignore[misc]
             if threat.restarts == 1:
                 return images
             value = self._worth(loss, images)

@@ -15,6 +15,7 @@ from attacks.objectives import RayLoss
 from attacks.threat import ThreatModel
 from attacks.victims.protocol import Victim
 from data.errors import InputError
+from data.progress import told
 
 
 def share_of_pixels(first: float, index: int, queries: int) -> float:
@@ -82,11 +83,9 @@ class Square(Attack):
                 return float(objective(images, 0)[0])
 
         work = square(loss, case.photos, threat, inside, generator)
-        while True:
-            try:
-                index, value = next(work)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            tally.losses.append(value)
+        def note(query: tuple[int, float]) -> float:
+            tally.losses.append(query[1])
             tally.queries += 1
-            yield (index + 1) / threat.steps
+            return (query[0] + 1) / threat.steps
+
+        return (yield from told(work, note))

@@ -1,8 +1,12 @@
 """The one event that long work yields."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+Event = TypeVar("Event")
+Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -15,3 +19,22 @@ class Progress:
     message: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Figures worth plotting, such as `psnr`; JSON-able."""
+
+
+def drained(work: Generator[Any, None, Result]) -> Result:
+    """The value of a generator, its events unheard."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def told(work: Generator[Event, None, Result], tell: Callable[[Event], Told]) -> Generator[Told, None, Result]:
+    """The same work with other words for its events."""
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        yield tell(event)

@@ -24,6 +24,7 @@ from attacks.victims.protocol import clean_look
 from data.errors import InputError
 from data.files import write_json
 from data.images import save_image
+from data.progress import told
 from data.readers import read_scene
 from data.scene import Scene
 from recon.pictures import Picture
@@ -173,13 +174,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
     maker = made_for(cell, victim, device)
     views, seen, visible, tallies, flags, branches = [], [], [], [], [], []
     for number, case in enumerate(cases):
-        work = attack_of(cell, maker).run(case)
-        while True:
-            try:
-                yield (number + 0.9 * next(work)) / len(cases)
-            except StopIteration as end:
-                result: Adversarial = end.value
-                break
+        result = yield from told(attack_of(cell, maker).run(case), lambda share, number=number: (number + 0.9 * share) / len(cases))  # type: ignore[misc]
         clean, before = clean_pictures(victim, case)
         # Noise of no budget is the clean photos by definition; whether attacks keep to that is asked of each.
         same = cell.eps == 0 and cell.method in CONTROLS

@@ -1,7 +1,6 @@
 """From finished cells to `results.json`, `results.csv` and `leaderboard.html`."""
 
 import csv
-import hashlib
 import io
 import json
 import platform
@@ -113,14 +112,6 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return name + ("+" if changed else "")
-
-
-def photos_hash(paths: Sequence[Path]) -> str:
-    """SHA-256 of photo files, the first 16 digits."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _short(value: float | None) -> str:

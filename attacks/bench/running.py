@@ -13,7 +13,7 @@ import torch
 from attacks.bench.cells import Cell, cells_of, prepared_scene, run_cell, stored
 from attacks.bench.suite import Suite
 from data.errors import InputError, OutputError
-from data.progress import Progress
+from data.progress import Progress, drained, told
 
 
 def device_of(wanted: str) -> str:
@@ -52,14 +52,10 @@ def run_suite(suite: Suite) -> Generator[Progress, None, list[dict[str, Any]]]:
 
 def _one_by_one(cells: list[Cell], total: int, rows: dict[str, Any], out: Path, device: str) -> Generator[Progress, None, None]:
     for cell in cells:
-        work = run_cell(cell, out, device)
-        while True:
-            try:
-                share = next(work)
-            except StopIteration as end:
-                rows[cell.key] = end.value
-                break
-            yield Progress("attack", (len(rows) + share) / total, _label(cell))
+        done = len(rows)
+        rows[cell.key] = yield from told(
+            run_cell(cell, out, device), lambda share, done=done, cell=cell: Progress("attack", (done + share) / total, _label(cell))  # type: ignore[misc]
+        )
         yield Progress("attack", len(rows) / total, _label(cell), {"cell": cell.key, "psnr_clean": _mean_psnr(rows[cell.key])})
 
 
@@ -88,12 +84,7 @@ def _set_threads(threads: int) -> None:
 
 
 def _whole(cell: Cell, out: Path, device: str) -> dict[str, Any]:
-    work = run_cell(cell, out, device)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    return drained(run_cell(cell, out, device))
 
 
 def _label(cell: Cell) -> str:

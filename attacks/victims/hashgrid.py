@@ -13,6 +13,7 @@ from attacks.case import Case, Target
 from attacks.victims.files import written
 from attacks.victims.protocol import Look, Seen
 from data.points import with_points
+from data.progress import drained
 from recon.fields import RadianceField, pixel_rays
 from recon.hashgrid.training import HashGridTrainer
 from recon.options import ReconstructOptions
@@ -42,7 +43,7 @@ class HashGridVictim:
         with tempfile.TemporaryDirectory(prefix="lumigraph-victim-") as folder:
             scene = written(case, images, Path(folder))
             scene = scene if scene.points is not None or scene.mask_meaning == "object" else with_points(scene)
-            maps = consistent(_drained(sweep_depths(scene, options.surface.depth_side, sweep_ranges(scene))))
+            maps = consistent(drained(sweep_depths(scene, options.surface.depth_side, sweep_ranges(scene))))
             trainer = HashGridTrainer(scene, options.hashgrid, self.where, maps)
             for _ in trainer.train():
                 pass
@@ -93,11 +94,3 @@ class FieldVictim:
     def look(self, case: Case, images: Float[Tensor, "s 3 h w"], like: Look | None = None, colors: Float[Tensor, "s 3 h w"] | None = None) -> FieldLook:
         """See `protocol.Victim.look`."""
         return FieldLook(self.condition(case.pieces(images), case.cameras))
-
-
-def _drained(work: Any) -> Any:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value

@@ -14,6 +14,7 @@ from attacks.victims.files import written
 from data.cameras import Cameras
 from data.errors import InputError
 from data.poses import estimate_poses
+from data.progress import drained
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,10 @@ def poses_survive(case: Case, images: Float[Tensor, "s 3 h w"]) -> PoseScore:
     """Estimate the poses of changed photos (in a child process) and compare them with the true ones."""
     with tempfile.TemporaryDirectory(prefix="lumigraph-victim-") as folder:
         scene = written(case, images, Path(folder) / "photos")
-        work = estimate_poses(scene, Path(folder) / "sfm")
-        while True:
-            try:
-                next(work)
-            except StopIteration as end:
-                result = end.value
-                break
-            except InputError:  # nothing could be connected: that is a finding, not a fault
-                return PoseScore(0, len(case), None, None, None)
+        try:
+            result = drained(estimate_poses(scene, Path(folder) / "sfm"))
+        except InputError:  # nothing could be connected: that is a finding, not a fault
+            return PoseScore(0, len(case), None, None, None)
         kept = [int(Path(name).stem) for name in result.scene.names]
         rotation, position = pose_errors(result.scene.posed(), case.cameras.select(kept))
         points = 0 if result.scene.points is None else len(result.scene.points)

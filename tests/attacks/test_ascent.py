@@ -16,6 +16,7 @@ from attacks import (
     RandomSign,
     Square,
     Targeted,
+    Transplanted,
     UniformNoise,
     UniversalNeRFool,
 )
@@ -129,6 +130,14 @@ def test_a_patch_changes_a_square_alone() -> None:
         rows, columns = torch.nonzero(plane.any(1))[:, 0], torch.nonzero(plane.any(0))[:, 0]
         assert rows.max() - rows.min() < 4
         assert columns.max() - columns.min() < 4
+
+
+def test_a_transplanted_change_keeps_its_budget_and_loses_its_aim() -> None:
+    case, victim = toy_case(), ToyVictim()
+    aimed = short(PGD, victim)(case)
+    moved = Transplanted(victim, delta=aimed.delta)(case)
+    assert float(moved.delta.abs().max()) <= 8 / 255 + 1e-6
+    assert damage(moved, victim, case) < damage(aimed, victim, case)
 
 
 def test_feature_only_leaves_the_clean_colours_to_be_blended() -> None:

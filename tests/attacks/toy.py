@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from attacks.case import Case, Target
 from attacks.victims.protocol import Look, Seen
-from data.cameras import Cameras
 from recon.pictures import Picture
 from tests.conftest import ring_of_cameras
 
@@ -71,11 +69,3 @@ class ToyLook:
     def picture(self, target: Target) -> Picture:
         rgb = self.picture_.detach().permute(1, 2, 0).clamp(0, 1)
         return Picture(rgb, 1 + self.surface.detach(), torch.ones_like(self.surface), torch.ones_like(self.surface))
-
-
-def cameras_of(count: int) -> Cameras:
-    return ring_of_cameras(count, 16)
-
-
-def flat(pictures: np.ndarray) -> np.ndarray:
-    return pictures.reshape(len(pictures), -1)
