@@ -130,14 +130,20 @@ class NeRFoolPlus(UniversalNeRFool):
 
     unseen: float = 0.5
     """Share of the steps that look from between the photos."""
-    geometry: float = 1.0
-    """Weight of the geometry loss beside that of colour."""
+    geometry: float = 0.1
+    """Weight of the geometry loss beside that of colour; 0 leaves it out."""
+    shape: str = "depth"
+    """What the geometry loss compares: depth, or alphas (opacities of the samples, as in the released code). The gradient of the latter is
+    some fifty times as long as that of colour and fades once a surface has moved away: with it a weight of 0.02 is about even."""
 
     name = "nerfool+"
 
     def errors(self) -> tuple[tuple[Error, float], ...]:
         """See `PGD.errors`."""
-        return ((color_error, 1.0), (geometry_error, self.geometry)) if self.geometry else ((color_error, 1.0),)
+        if self.shape not in ("depth", "alphas"):
+            raise InputError(f"NeRFool+ compares no '{self.shape}'. Choose depth or alphas.")
+        geometry = depth_error if self.shape == "depth" else geometry_error
+        return ((color_error, 1.0), (geometry, self.geometry)) if self.geometry else ((color_error, 1.0),)
 
     def loss(self, victim: Victim, case: Case, threat: ThreatModel, generator: torch.Generator) -> RayLoss:
         """See `PGD.loss`."""

@@ -68,7 +68,7 @@ def _published() -> nn.Module | None:
         return None
     if not list((Path(hub.get_dir()) / "checkpoints").glob("alexnet-owt-*.pth")):
         return None
-    return lpips.LPIPS(net="alex", verbose=False).eval().requires_grad_(False)  # type: ignore[no-any-return]
+    return lpips.LPIPS(net="alex", verbose=False).eval().requires_grad_(False).to(_device())  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1)
@@ -79,7 +79,12 @@ def _ours() -> Features | None:
         return None
     network = Features()
     network.load_state_dict({k: v.float() for k, v in load_file(SHIPPED).items()})
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False).to(_device())
+
+
+def _device() -> str:
+    """A report scores a dozen pictures for each cell: on a GPU if there is one, whatever else runs where."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def lpips_network() -> str:
@@ -90,7 +95,7 @@ def lpips_network() -> str:
 @torch.no_grad()
 def lpips(image: Float[ndarray, "h w 3"], truth: Float[ndarray, "h w 3"]) -> float:
     """Perceptual distance of pictures in [0, 1]: 0 for equal ones; NaN where no network is at hand."""
-    a, b = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).permute(2, 0, 1)[None] for x in (image, truth))
+    a, b = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).permute(2, 0, 1)[None].to(_device()) for x in (image, truth))
     published, ours = _published(), _ours()
     if published is not None:
         return float(published(2 * a - 1, 2 * b - 1))

@@ -210,7 +210,7 @@ class Turns:
             features = tuple(kept.index_copy(0, fresh, part) for kept, part in zip(self.features, new, strict=True))
             parts = []
             for view in turn.split(1):
-                levels = model.network.volumes(features, k, pose, view, self.neighbours[view], bounds[view, 0], bounds[view, 1])  # type: ignore[arg-type]
+                levels = model.network.volumes(features, k, pose, view, self.neighbours[view], bounds[view, 0], bounds[view, 1], True)  # type: ignore[arg-type]
                 parts.append(surface_map(levels, 1))
         surface = self.surface.index_copy(1, turn, torch.cat(parts, dim=1))
         self.features = tuple(f.detach() for f in features)  # type: ignore[assignment]

@@ -117,7 +117,7 @@ class GeneralModel:
             else:
                 wide = guessed_range(upright) if within is None else within
                 ranges = self._first_look(features, intrinsics, pose.detach(), neighbours, wide / scale)
-            surface = self._surfaces(features, intrinsics, pose, neighbours, ranges, wanted)
+            surface = self._surfaces(features, intrinsics, pose.detach(), neighbours, ranges, wanted)
         present = torch.ones(1, len(wanted), dtype=torch.bool, device=self.device)
         index = wanted.to(self.device)
         extent = torch.from_numpy(upright.sizes).to(self.device).float()[index][None]
@@ -148,8 +148,8 @@ class GeneralModel:
         return torch.stack(out)
 
     def _encoded(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features in pieces: all at once would hold every layer of every photo."""
-        size = 4 if self.device.type == "cuda" else 1
+        """Features in pieces: all at once would hold every layer of every photo; a GPU is given enough pixels to be busy."""
+        size = max(3_000_000 // (pictures.shape[2] * pictures.shape[3]), 1) if self.device.type == "cuda" else 1
         parts = [self.network.encode(piece) for piece in pictures.split(size)]
         return tuple(torch.cat([p[i] for p in parts]) for i in range(3))  # type: ignore[return-value]
 
@@ -162,7 +162,7 @@ class GeneralModel:
         size = 8 if self.device.type == "cuda" else 1
         parts = []
         for views in wanted.to(self.device).split(size):
-            levels = self.network.volumes(features, intrinsics, pose, views, neighbours[views], bounds[views, 0], bounds[views, 1])
+            levels = self.network.volumes(features, intrinsics, pose, views, neighbours[views], bounds[views, 0], bounds[views, 1], follow=True)
             parts.append(surface_map(levels, len(views)))
         return torch.cat(parts, dim=1)
 

@@ -72,10 +72,11 @@ class GeneralNetwork(nn.Module):
     def volumes(
         self, features: tuple[Tensor, Tensor, Tensor], intrinsics: Float[Tensor, "n 3 3"], camera_to_world: Float[Tensor, "n 4 4"],
         references: Int[Tensor, "refs"], neighbours: Int[Tensor, "refs k"], near: Float[Tensor, "refs"], far: Float[Tensor, "refs"],
+        follow: bool = False,
     ) -> list[DepthLevel]:  # fmt: skip
         """Depth of some views by plane sweeps against their neighbours; see `volume.Cascade`."""
         homographies = plane_homographies(intrinsics, camera_to_world, references, neighbours)
-        return self.cascade(features, references, neighbours, homographies, near, far)  # type: ignore[no-any-return]
+        return self.cascade(features, references, neighbours, homographies, near, far, follow)  # type: ignore[no-any-return]
 
     def sources(
         self, images: Float[Tensor, "b v 3 h w"], intrinsics: Float[Tensor, "b v 3 3"], camera_to_world: Float[Tensor, "b v 4 4"],

@@ -83,7 +83,7 @@ class Cascade(nn.Module):
 
     def forward(
         self, features: tuple[Tensor, Tensor, Tensor], references: Int[Tensor, "refs"], neighbours: Int[Tensor, "refs k"],
-        homographies: Float[Tensor, "refs k 3 4"], near: Float[Tensor, "refs"], far: Float[Tensor, "refs"],
+        homographies: Float[Tensor, "refs k 3 4"], near: Float[Tensor, "refs"], far: Float[Tensor, "refs"], follow: bool = False,
     ) -> list[DepthLevel]:  # fmt: skip
         """Depth of the reference views, from coarse to fine.
 
@@ -92,6 +92,8 @@ class Cascade(nn.Module):
             references: image indices to make volumes for; likewise ``neighbours``.
             homographies: see `kernels.planesweep.correlate`.
             near: nearest z-depth of each volume, scene units; likewise ``far``.
+            follow: let gradients pass from a finer volume's depth to the coarser depth around which it was spread. Training stands better
+                without; an attacker who cannot follow it is blind to most of what moves a surface.
         """
         o = self.options
         low, high = 1 / far, 1 / near
@@ -106,12 +108,14 @@ class Cascade(nn.Module):
             steps = torch.arange(o.hypotheses[i], device=near.device) + 0.5 - 0.5 * o.hypotheses[i]
             # Keep the whole bundle inside the range: a hypothesis behind the far plane teaches nothing.
             slack = 0.5 * o.hypotheses[i] * spacing
-            centre = _resized(levels[-1].inverse_depth.detach(), h, w)
+            coarser = levels[-1].inverse_depth
+            centre = _resized(coarser if follow else coarser.detach(), h, w)
             centre = torch.minimum(torch.maximum(centre, (low + slack)[:, None, None]), (high - slack)[:, None, None])
             inverse = centre[:, None] + (steps * spacing[:, None])[:, :, None, None]
             weights = _resized(weights.flatten(0, 1), h, w).view(*weights.shape[:2], h, w)
             unit = normalised_groups(maps, o.groups[i])
-            cost, total = correlate_mean(unit, references, neighbours, homographies, 1 / inverse.clamp(min=1e-6), weights, scale, o.groups[i])
+            depth = 1 / inverse.detach().clamp(min=1e-6)
+            cost, total = correlate_mean(unit, references, neighbours, homographies, depth, weights, scale, o.groups[i])
             levels.append(self._regularised(i, cost, total, maps[references], inverse))
         return levels
 
