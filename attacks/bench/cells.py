@@ -173,6 +173,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
     cases = cases_for(cell, device)
     maker = made_for(cell, victim, device)
     views, seen, visible, tallies, flags, branches = [], [], [], [], [], []
+    identical = True
     for number, case in enumerate(cases):
         result = yield from told(attack_of(cell, maker).run(case), lambda share, number=number: (number + 0.9 * share) / len(cases))  # type: ignore[misc]
         clean, before = clean_pictures(victim, case)
@@ -189,6 +190,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
                 seen.append(asdict(score_view(target, look.picture(target), picture)))
         if cell.options.branches and hasattr(look, "swapped") and cell.eps > 0 and cell.method not in CONTROLS:
             branches.append(branch_scores(look, clean, case, before))
+        identical &= torch.equal(result.images, case.photos)
         visible.append(asdict(perceptibility(case, result.images)))
         tallies.append({"gradients": result.gradients, "queries": result.queries, "seconds": round(result.seconds, 3), "losses": _thinned(result.losses)})
         flags += oddities(result)
@@ -200,7 +202,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
     row = {
         "format": FORMAT, "key": cell.key, "cell": {**asdict(cell), "options": None}, "scene_name": cases[0].name, "weights": weights_hash(victim),
         "device": device_name(victim.device), "views": views, "seen": seen, "perceptibility": visible, "attacks": tallies, "flags": sorted(set(flags)),
-        "branches": branches, "made_for": maker.name, "seconds": round(time.perf_counter() - started, 3),
+        "branches": branches, "identical": identical, "made_for": maker.name, "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
     row = plain(row)
     (out / "cells").mkdir(parents=True, exist_ok=True)

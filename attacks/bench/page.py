@@ -125,8 +125,12 @@ def _lines(board: Sequence[dict[str, Any]], name: str) -> dict[str, list[tuple[f
     return out
 
 
-def chart(title: str, lines: dict[str, list[tuple[float, float]]], width: int = 420, height: int = 260) -> str:
-    """A line chart as SVG."""
+def chart(title: str, lines: dict[str, list[tuple[float, float]]], width: int = 420, height: int = 260, ticks: Sequence[float] = ()) -> str:
+    """A line chart as SVG.
+
+    Args:
+        ticks: where the horizontal axis is labelled; at every point if not given.
+    """
     points = [p for line in lines.values() for p in line]
     if not points:
         return ""
@@ -143,7 +147,7 @@ def chart(title: str, lines: dict[str, list[tuple[float, float]]], width: int = 
         value = y0 + (y1 - y0) * i / 4
         level = at((0.0, value)).split(",")[1]
         out.append(f"<line x1={left} x2={width - right} y1={level} y2={level} stroke='#8884'/><text x={left - 5} y={level} text-anchor=end dominant-baseline=middle>{value:.3g}</text>")
-    for x in sorted({p[0] for p in points}):
+    for x in ticks or sorted({p[0] for p in points}):
         place = at((x, y0)).split(",")[0]
         out.append(f"<text x={place} y={height - 12} text-anchor=middle>{x:g}</text>")
     for i, (label, line) in enumerate(lines.items()):

@@ -17,5 +17,9 @@ class RobustOptions(TrainOptions):
     """Size of its steps as a share of the world's epsilon."""
     attack_share: float = 0.75
     """Share of the worlds that are attacked; the others keep the model good on clean photos."""
+    noise_share: float = 0.5
+    """Share of the other worlds that get random signs of epsilon instead."""
+    plain: float = 0.35
+    """Share of the worlds with unpainted objects: on smooth white surfaces there is little that could speak against an attack."""
     attack_rays: int = 256
     """Rays of each target that the inner attack asks."""

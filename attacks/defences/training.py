@@ -34,6 +34,10 @@ class RobustTrainer(Trainer):
 
         eps = (o.eps * (0.5 + 0.5 * rand(count)) * (rand(count) < o.attack_share))[:, None, None, None, None]
         images = (clean + eps * (2 * rand(*clean.shape) - 1)).clamp(0, 1)
+        # Of the worlds that are not attacked, some get mere noise: what withstands an attack need not withstand that.
+        noisy = o.eps * (rand(count) < o.noise_share)[:, None, None, None, None] * (eps == 0)
+        clean = (clean + noisy * (2 * (rand(*clean.shape) < 0.5) - 1)).clamp(0, 1)
+        images = torch.where(eps == 0, clean, images)
         few = _some_rays(batch, o.attack_rays * factor)
         module = self.objective.module if hasattr(self.objective, "module") else self.objective
         assert isinstance(module, Objective)
@@ -42,12 +46,17 @@ class RobustTrainer(Trainer):
             p.requires_grad_(False)
         for _ in range(o.attack_steps):
             leaf = images.detach().requires_grad_()
-            total, _ = module(enlarged(replace(few, images=leaf), factor), bank)
+            total, _ = module(enlarged(replace(few, images=leaf), factor), bank, follow=True)
             gradient = torch.autograd.grad(total, leaf)[0]
             images = (clean + (images + o.attack_step * eps * gradient.sign() - clean).clamp(-eps, eps)).clamp(0, 1).detach()
         for p in learning:
             p.requires_grad_(True)
         return replace(batch, images=images)
+
+    @property
+    def plain(self) -> float:
+        """See `Trainer.plain`."""
+        return self.options.plain
 
 
 def _some_rays(batch: Batch, count: int) -> Batch:

@@ -210,7 +210,11 @@ class Turns:
             features = tuple(kept.index_copy(0, fresh, part) for kept, part in zip(self.features, new, strict=True))
             parts = []
             for view in turn.split(1):
-                levels = model.network.volumes(features, k, pose, view, self.neighbours[view], bounds[view, 0], bounds[view, 1], True)  # type: ignore[arg-type]
+                # Only the views that this volume compares: what is done to their features is done to all that are handed over.
+                needed = torch.cat([view, self.neighbours[view, :].flatten()])
+                few = tuple(part[needed] for part in features)
+                mine, others = torch.zeros(1, dtype=torch.long, device=device), torch.arange(1, len(needed), device=device)[None]
+                levels = model.network.volumes(few, k[needed], pose[needed], mine, others, bounds[view, 0], bounds[view, 1], True)  # type: ignore[arg-type]
                 parts.append(surface_map(levels, 1))
         surface = self.surface.index_copy(1, turn, torch.cat(parts, dim=1))
         self.features = tuple(f.detach() for f in features)  # type: ignore[assignment]

@@ -36,20 +36,20 @@ class Bank:
         return len(self.cameras)
 
 
-def draft_world(seed: int, width: int, height: int, views: int) -> tuple[Draft, Float[np.ndarray, "c 17"]]:
+def draft_world(seed: int, width: int, height: int, views: int, plain: float = 0.0) -> tuple[Draft, Float[np.ndarray, "c 17"]]:
     """A world and its candidate cameras from one seed."""
-    draft = make_world(seed)
+    draft = make_world(seed, plain)
     return draft, candidate_cameras(np.random.default_rng([seed, 1]), draft, width, height, _CANDIDATES * views)
 
 
-def _draft(arguments: tuple[int, int, int, int]) -> tuple[tuple[np.ndarray, ...], np.ndarray, str]:
+def _draft(arguments: tuple[int, int, int, int, float]) -> tuple[tuple[np.ndarray, ...], np.ndarray, str]:
     draft, cameras = draft_world(*arguments)
     return draft.tables(), cameras, draft.kind
 
 
 def make_bank(
     seeds: Sequence[int], width: int, height: int, views: int = 12, device: torch.device | str = "cpu", samples: int = 2,
-    executor: Executor | None = None,
+    executor: Executor | None = None, plain: float = 0.0,
 ) -> Bank:  # fmt: skip
     """Build and photograph worlds; those that cannot be photographed well are left out.
 
@@ -58,11 +58,12 @@ def make_bank(
         views: photographs of each world.
         samples: colours are means of ``samples`` x ``samples`` rays.
         executor: builds worlds side by side; they are built one after the other if not given.
+        plain: see `generate.make_world`.
 
     Raises:
         InputError: none of the worlds is left.
     """
-    jobs = [(int(s), width, height, views) for s in seeds]
+    jobs = [(int(s), width, height, views, plain) for s in seeds]
     drafts = list(executor.map(_draft, jobs, chunksize=16)) if executor else [_draft(j) for j in jobs]
     columns = zip(*(tables for tables, _, _ in drafts), strict=True)
     worlds = Worlds(*(torch.from_numpy(np.stack(rows)) for rows in columns)).to(device)

@@ -50,12 +50,20 @@ class Draft:
         self.primitives.extend(shapes)
 
 
-def make_world(seed: int) -> Draft:
-    """The world of a seed, the same on every machine."""
+def make_world(seed: int, plain: float = 0.0) -> Draft:
+    """The world of a seed, the same on every machine.
+
+    Args:
+        plain: share of the worlds whose objects are left unpainted, most of them: smooth surfaces of one colour, such as porcelain.
+    """
     g = np.random.default_rng(seed)
     draft = Draft(str(g.choice(["still_life", "room", "lone"], p=[0.42, 0.38, 0.20])))
     for i in range(L.MAX_MATERIALS):
         draft.materials[i] = _material(g, 1.0 if i < 16 else log_uniform(g, 1, 3))
+    choice = np.random.default_rng([seed, 2])
+    if choice.random() < plain:
+        bare = np.flatnonzero(choice.random(16) < 0.8)
+        draft.materials[bare, L.PATTERN], draft.materials[bare, L.GRAIN] = L.PLAIN, 0
     _surroundings(g, draft)
     _furnish(g, draft)
     _light(g, draft)

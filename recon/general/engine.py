@@ -337,10 +337,11 @@ class GeneralField:
         """
         unlike = unlikeness(self.cameras.centers, self.cameras.forwards, center, forward, mean_distance(self.cameras))
         count = min(self.model.options.sources, len(unlike) - (leave_out is not None))
+        if count == len(unlike):
+            return torch.arange(count, device=self.model.device)
         if leave_out is not None:
             unlike[leave_out] = np.inf
-        if count < len(unlike):
-            unlike += 1 - self._overlap().shares((center - self.origin) / self.scale, forward, widest)
+        unlike += 1 - self._overlap().shares((center - self.origin) / self.scale, forward, widest)
         return torch.from_numpy(np.argsort(unlike)[:count].copy()).to(self.model.device)
 
     def _overlap(self) -> Overlap:

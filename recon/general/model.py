@@ -81,6 +81,7 @@ class GeneralNetwork(nn.Module):
     def sources(
         self, images: Float[Tensor, "b v 3 h w"], intrinsics: Float[Tensor, "b v 3 3"], camera_to_world: Float[Tensor, "b v 4 4"],
         neighbours: Int[Tensor, "b v k"], near: Float[Tensor, "b v"], far: Float[Tensor, "b v"], present: Bool[Tensor, "b v"],
+        follow: bool = False,
     ) -> tuple[Sources, list[DepthLevel]]:  # fmt: skip
         """Encode the views of B scenes and find the depth of each.
 
@@ -88,6 +89,7 @@ class GeneralNetwork(nn.Module):
             neighbours: views that each view is compared with, as indices within its scene.
             near: nearest z-depth of each view, scene units; likewise ``far``.
             present: false for places that hold no view.
+            follow: see `volume.Cascade`.
         """
         b, v, _, h, w = images.shape
         features = self.encode(images.flatten(0, 1))
@@ -95,7 +97,7 @@ class GeneralNetwork(nn.Module):
         references = torch.arange(b * v, device=images.device)
         levels = self.volumes(
             features, intrinsics.flatten(0, 1), camera_to_world.flatten(0, 1), references, (neighbours + start).flatten(0, 1),
-            near.flatten(), far.flatten(),
+            near.flatten(), far.flatten(), follow,
         )  # fmt: skip
         sizes = torch.tensor([w, h], device=images.device, dtype=torch.float32).expand(b, v, 2)
         quarter, half = (f.view(b, v, *f.shape[1:]) for f in features[1:])

@@ -30,6 +30,8 @@ class Sources:
 
     def select(self, views: Tensor) -> "Sources":
         """Some views of a single scene, in the given order."""
+        if views.device.type == "cpu" and len(views) == self.images.shape[1] and bool((views.diff() == 1).all()):
+            return self  # all of them: gradients need not be added up in tensors of zeros
         return Sources(*(getattr(self, name)[:, views] for name in self.__dataclass_fields__))
 
     def maps(self) -> Maps:

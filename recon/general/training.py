@@ -36,12 +36,14 @@ class Objective(nn.Module):
         super().__init__()
         self.network, self.options = network, options
 
-    def forward(self, batch: Batch, bank: Bank) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, bank: Bank, follow: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+        """The whole loss and its terms; ``follow``: see `volume.Cascade`."""
         device = batch.images.device
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):
             sources, levels = self.network.sources(
-                batch.images, batch.intrinsics, batch.camera_to_world, batch.neighbours, batch.view_near, batch.view_far, batch.present
-            )
+                batch.images, batch.intrinsics, batch.camera_to_world, batch.neighbours, batch.view_near, batch.view_far, batch.present,
+                follow,
+            )  # fmt: skip
             traced = self.network.trace(sources, batch.origins, batch.directions, batch.near, batch.far, jitter=True)
         classes, errors = volume_losses(levels, batch)
         terms = ray_losses(traced, batch, true_distances(bank, batch, traced.coarse_samples), true_distances(bank, batch, traced.samples))
@@ -207,10 +209,15 @@ class Trainer:
         """A place for training that makes its batches harder (`attacks.defences.training`): before photos are enlarged by ``factor``."""
         return batch
 
+    @property
+    def plain(self) -> float:
+        """Share of the worlds with unpainted objects (`data.worlds.generate.make_world`)."""
+        return 0.0
+
     def _bank(self, worlds: int, size: tuple[int, int]) -> Bank:
         seeds = range(self.next_seed, self.next_seed + worlds)
         self.next_seed += worlds
-        return make_bank(seeds, *size, self.options.world_views, self.device, executor=self.pool)
+        return make_bank(seeds, *size, self.options.world_views, self.device, executor=self.pool, plain=self.plain)
 
     def _refresh(self) -> None:
         """Replace some worlds of one bank by new ones."""

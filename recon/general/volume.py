@@ -140,8 +140,17 @@ class Cascade(nn.Module):
 
     def _visible(self, values: Float[Tensor, "refs k d h w g"], seen: Float[Tensor, "refs k d h w"]) -> Float[Tensor, "refs k h w"]:
         """How well each neighbour sees each pixel's surface: somewhere along the ray it must match."""
-        score = self.visibility(values)[..., 0].float() - 20 * (1 - seen.float())
-        return torch.sigmoid(score.amax(2)).clamp(min=0.01)
+        # Only the best bin of each pixel gets a gradient: the others are looked at without.
+        with torch.no_grad():
+            score = self._scores(values, seen)
+            best = score.argmax(2, keepdim=True)
+        if not (torch.is_grad_enabled() and (values.requires_grad or self.visibility[0].weight.requires_grad)):
+            return torch.sigmoid(score.amax(2)).clamp(min=0.01)
+        chosen = values.gather(2, best[..., None].expand(*best.shape, values.shape[-1]))
+        return torch.sigmoid(self._scores(chosen, seen.gather(2, best))[:, :, 0]).clamp(min=0.01)
+
+    def _scores(self, values: Float[Tensor, "refs k d h w g"], seen: Float[Tensor, "refs k d h w"]) -> Float[Tensor, "refs k d h w"]:
+        return self.visibility(values)[..., 0].float() - 20 * (1 - seen.float())
 
 
 def _expectation(logits: Tensor, inverse: Tensor, window: int = 2) -> DepthLevel:
