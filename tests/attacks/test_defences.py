@@ -1,5 +1,8 @@
 """Defences: what each does by itself, and that attackers see through it."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -134,3 +137,32 @@ def test_smoothing_is_repeatable_and_its_attack_averages() -> None:
     one, two = (victim.look(case, case.photos).picture(case.targets[0]).rgb for _ in range(2))
     assert torch.equal(one, two)
     assert PGD(victim, steps=3, rays=64)(case).gradients == 3
+
+
+@pytest.mark.slow
+def test_adversarial_training_meets_worse_photos_within_their_budget(tmp_path: Path) -> None:
+    from attacks.defences.options import RobustOptions
+    from attacks.defences.training import RobustTrainer
+    from recon.general.batches import make_batch
+
+    options = RobustOptions(
+        steps=1, worlds=4, sizes=((64, 48),), world_views=5, batch=2, views=4, neighbours=2, rays=48, validation_worlds=0, seed=12, start_from=Path("shipped"),
+        attack_share=1.0, plain=1.0,
+    )  # fmt: skip
+    trainer = RobustTrainer(options, tmp_path, torch.device("cpu"))
+    batch = make_batch(trainer.banks[0], 2, 4, 48, 2, options.flaws, trainer.generator)
+    harder = trainer.hardened(batch, trainer.banks[0], 1)
+    change = (harder.images - batch.images).abs().amax((1, 2, 3, 4))
+    assert float(change.max()) <= options.eps + 1e-6
+    assert float(change.min()) >= 0.4 * options.eps
+    with torch.no_grad():
+        torch.manual_seed(0)
+        before = float(trainer.objective(batch, trainer.banks[0])[0])
+        torch.manual_seed(0)
+        assert float(trainer.objective(harder, trainer.banks[0])[0]) > before
+    assert all(p.requires_grad for p in trainer.network.parameters())
+    trainer.options = replace(options, attack_share=0.0, noise_share=1.0)
+    noisy = trainer.hardened(batch, trainer.banks[0], 1)
+    change = (noisy.images - batch.images).abs()
+    assert float(change.max()) <= options.eps + 1e-6
+    assert float(change.mean()) > 0.8 * options.eps

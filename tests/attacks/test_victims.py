@@ -16,9 +16,9 @@ from attacks.threat import ThreatModel
 from attacks.victims.density import DensityVictim
 from attacks.victims.files import written
 from attacks.victims.general import GeneralVictim
-from attacks.victims.hashgrid import FieldVictim
+from attacks.victims.hashgrid import FieldVictim, HashGridVictim
 from attacks.victims.protocol import clean_look
-from attacks.victims.sfm import pose_errors, umeyama
+from attacks.victims.sfm import pose_errors, poses_survive, umeyama
 from data.errors import InputError
 from data.readers import read_scene
 from data.scene import Scene
@@ -186,3 +186,28 @@ def test_photos_of_several_sizes_share_a_tensor(scene: Scene, general: GeneralVi
     result = PGD(general, steps=1, rays=64)(mixed)
     assert float(result.delta[1, :, :, 80:].abs().max()) == 0
     assert float(result.delta[1, :, :, :80].abs().max()) > 0
+
+
+@pytest.mark.slow
+def test_the_hash_grid_engine_is_trained_on_the_changed_photos(case: Case) -> None:
+    """A black box: it has no gradients to follow, and its render turns dark where the photos are."""
+    victim, target = HashGridVictim(torch.device("cpu"), steps=60), case.targets[0]
+    with pytest.raises(InputError, match="black-box"):
+        PGD(victim)(case)
+    clean = victim.look(case, case.photos).picture(target)
+    assert psnr(clean.rgb.numpy(), target.truth.numpy()) > 13
+    dark = victim.look(case, torch.round(case.photos * 0.5 * 255) / 255).picture(target)
+    assert float(dark.rgb.mean()) < 0.75 * float(clean.rgb.mean())
+
+
+@pytest.mark.slow
+def test_poses_are_estimated_from_the_changed_photos(shared_scenes: Path, tmp_path: Path) -> None:
+    root = shared_scenes / "llff_fern"
+    fern = prepared(read_scene(root, root), 320, tmp_path)
+    case = read_case(fern, [10], 8)
+    good = poses_survive(case, case.photos)
+    assert good.registered >= 6
+    assert good.rotation is not None
+    assert good.rotation < 5
+    noise = torch.rand(case.photos.shape, generator=torch.Generator().manual_seed(0))
+    assert poses_survive(case, torch.round(noise * 255) / 255).registered < good.registered

@@ -114,3 +114,11 @@ def test_the_gpu_makes_the_same_pictures(bank) -> None:
     other = make_bank(SEEDS, 48, 32, views=4, samples=1, device="cuda")
     assert other.seeds == bank.seeds
     assert ((other.rgb.cpu().int() - bank.rgb.int()).abs() > 8).float().mean() < 0.01
+
+
+def test_plain_worlds_differ_in_their_paint_alone() -> None:
+    painted, bare = make_world(7), make_world(7, plain=1.0)
+    assert np.array_equal(np.stack(painted.primitives), np.stack(bare.primitives))
+    assert np.array_equal(painted.header, bare.header)
+    assert (bare.materials[:16, L.PATTERN] == L.PLAIN).mean() > (painted.materials[:16, L.PATTERN] == L.PLAIN).mean() + 0.3
+    assert np.array_equal(make_world(7, plain=0.0).materials, painted.materials)

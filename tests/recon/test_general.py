@@ -406,3 +406,34 @@ def test_volume_convolutions_have_pytorchs_gradients(channels: int, out: int, sh
     theirs = torch.autograd.grad((slow * push).sum(), [two, layer.weight, layer.bias])
     for a, b in zip(mine, theirs, strict=True):
         assert torch.allclose(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_gradients_pass_through_the_cascade_if_asked(model: GeneralModel, scene, follow: bool) -> None:
+    """With `follow`, the finest depth answers to the coarsest volume's features; the depths themselves are the same."""
+    images, cameras, ranges = scene
+    network = model.network
+    features = [f.detach() for f in network.encode(torch.stack(images)[..., :64, :64])]
+    k, pose = torch.from_numpy(cameras.intrinsics), torch.from_numpy(cameras.camera_to_world)
+    near, far = (torch.tensor([v], dtype=torch.float32) for v in ranges[0])
+    leaf = features[0].clone().requires_grad_()
+    views = torch.tensor([0]), torch.tensor([[1, 2, 3]])
+    levels = network.volumes((leaf, features[1], features[2]), k, pose, *views, near, far, follow)
+    again = network.volumes((leaf, features[1], features[2]), k, pose, *views, near, far, not follow)
+    assert torch.equal(levels[-1].inverse_depth, again[-1].inverse_depth)
+    assert levels[-1].inverse_depth.requires_grad == follow
+    if follow:
+        assert bool((torch.autograd.grad(levels[-1].inverse_depth.sum(), leaf)[0] != 0).any())
+
+
+def test_visibility_has_the_gradient_of_the_best_bin(model: GeneralModel) -> None:
+    """What is looked at without a gradient would have had none: the same as the largest score of all bins, values and gradients."""
+    cascade = model.network.cascade
+    values = torch.randn(1, 2, 6, 5, 4, cascade.options.groups[0]).requires_grad_()
+    seen = (torch.rand(1, 2, 6, 5, 4) < 0.8).float()
+    ours = cascade._visible(values, seen)
+    plain = torch.sigmoid((cascade.visibility(values)[..., 0] - 20 * (1 - seen)).amax(2)).clamp(min=0.01)
+    assert torch.allclose(ours, plain, atol=1e-6)
+    weight = torch.randn_like(plain)
+    a, b = (torch.autograd.grad((x * weight).sum(), values)[0] for x in (ours, plain))
+    assert torch.allclose(a, b, atol=1e-6)
