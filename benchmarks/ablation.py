@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.common import about_this_run, drained
+from benchmarks.common import about_this_run
 from data.images import resize
 from data.points import with_points
 from data.prepare import prepare
+from data.progress import drained
 from data.readers import read_scene
 from data.scene import Scene
 from recon.fields import RadianceField

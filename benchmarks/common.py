@@ -3,17 +3,15 @@
 import platform
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from data.allocator import keep_freed_memory
+from data.progress import drained
 from recon.options import Task
 from recon.pipeline import reconstruct
-
-T = TypeVar("T")
 
 
 def about_this_run() -> dict[str, Any]:
@@ -37,15 +35,6 @@ def _processor() -> str:
     except OSError:
         lines = []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def drained(generator: Generator[Any, None, T]) -> T:
-    """Run a generator to its end and return its value."""
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 def run_task(task: Task) -> dict[str, Any]:

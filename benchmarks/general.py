@@ -22,13 +22,14 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
 
-from benchmarks.common import about_this_run, drained, run_task
+from benchmarks.common import about_this_run, run_task
 from data.allocator import keep_freed_memory
 from data.cameras import Cameras
 from data.files import write_json
 from data.masks import masks_mean
 from data.points import with_points
 from data.prepare import prepare
+from data.progress import drained
 from data.readers import read_scene
 from data.scene import Scene
 from data.worlds.bank import Bank, make_bank

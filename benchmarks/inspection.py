@@ -25,9 +25,10 @@ from attacks.controls import RandomSign, UniformNoise
 from attacks.gradient import DepthAttack, NeRFoolPlus, UniversalNeRFool
 from attacks.inspection import COEFFICIENTS, SUSPICIOUS, Traces, score, traces_of
 from attacks.victims.general import GeneralVictim
-from benchmarks.common import about_this_run, drained
+from benchmarks.common import about_this_run
 from data.files import atomic_write, write_json
 from data.images import load_rgba, save_image
+from data.progress import drained
 from data.readers import read_scene
 from data.scene import Scene
 

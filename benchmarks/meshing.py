@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from benchmarks.common import about_this_run, drained
+from benchmarks.common import about_this_run
+from data.progress import drained
 from data.readers.nerfstudio import read as read_transforms
 from recon.surface.asset import load_asset
 from recon.surface.cleaning import decimated, smoothed, without_small_pieces

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import drained
 from data.cameras import Cameras
 from data.images import save_image
 from data.points import with_points
 from data.prepare import prepare
+from data.progress import drained
 from data.readers import read_scene
 from data.scene import Scene, SparsePoints
 from data.worlds import layout as L

@@ -17,10 +17,11 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.common import about_this_run, drained
+from benchmarks.common import about_this_run
 from data.allocator import keep_freed_memory
 from data.points import with_points
 from data.prepare import prepare
+from data.progress import drained
 from data.readers import read_scene
 from kernels.compositing import render_weights_reference
 from kernels.hashgrid.adam import adam_touched_reference
