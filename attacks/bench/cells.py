@@ -18,6 +18,7 @@ from attacks.base import Adversarial, Attack
 from attacks.bench.suite import Setting, SuiteOptions
 from attacks.case import Case, Target, prepared, read_cases, read_universal
 from attacks.defences.named import defence_by_name
+from attacks.meshes import compared, mesh_of
 from attacks.methods import CONTROLS, METHODS, attack_by_name
 from attacks.scores import perceptibility, score_view
 from attacks.victims.protocol import clean_look
@@ -28,6 +29,7 @@ from data.progress import told
 from data.readers import read_scene
 from data.scene import Scene
 from recon.pictures import Picture
+from recon.surface.triangles import Triangles
 
 FORMAT = 1
 
@@ -54,6 +56,8 @@ class Cell:
         relevant = {
             name: getattr(o, name) for name in ("norm", "paths", "knowledge", "views", "steps", "rays", "side", "look", "sources", "hold_out", "targets", "branches")
         }  # fmt: skip
+        if o.meshes:
+            relevant["meshes"] = True
         content = [FORMAT, self.scene, self.victim, self.defence, self.method, self.setting, self.eps, self.seed, relevant, o.options_of(self.method)]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
         words = (Path(self.scene).name, Path(self.victim).stem, self.defence, self.method, self.setting, f"e{self.eps:g}", f"s{self.seed}")
@@ -172,7 +176,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
     victim = load_victim(cell.victim, cell.defence, device, cell.options.look, cell.options.sources)
     cases = cases_for(cell, device)
     maker = made_for(cell, victim, device)
-    views, seen, visible, tallies, flags, branches = [], [], [], [], [], []
+    views, seen, visible, tallies, flags, branches, meshes = [], [], [], [], [], [], []
     identical = True
     for number, case in enumerate(cases):
         result = yield from told(attack_of(cell, maker).run(case), lambda share, number=number: (number + 0.9 * share) / len(cases))  # type: ignore[misc]
@@ -190,6 +194,8 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
                 seen.append(asdict(score_view(target, look.picture(target), picture)))
         if cell.options.branches and hasattr(look, "swapped") and cell.eps > 0 and cell.method not in CONTROLS:
             branches.append(branch_scores(look, clean, case, before))
+        if cell.options.meshes:
+            meshes.append(asdict(compared(clean_mesh(clean, case) if same else mesh_of(look, case), clean_mesh(clean, case))))
         identical &= torch.equal(result.images, case.photos)
         visible.append(asdict(perceptibility(case, result.images)))
         tallies.append({"gradients": result.gradients, "queries": result.queries, "seconds": round(result.seconds, 3), "losses": _thinned(result.losses)})
@@ -202,7 +208,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
     row = {
         "format": FORMAT, "key": cell.key, "cell": {**asdict(cell), "options": None}, "scene_name": cases[0].name, "weights": weights_hash(victim),
         "device": device_name(victim.device), "views": views, "seen": seen, "perceptibility": visible, "attacks": tallies, "flags": sorted(set(flags)),
-        "branches": branches, "identical": identical, "made_for": maker.name, "seconds": round(time.perf_counter() - started, 3),
+        "branches": branches, "meshes": meshes, "identical": identical, "made_for": maker.name, "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
     row = plain(row)
     (out / "cells").mkdir(parents=True, exist_ok=True)
@@ -232,6 +238,13 @@ def clean_pictures(victim: Any, case: Case) -> tuple[Any, list[Picture]]:
             _PICTURES.pop(next(iter(_PICTURES)))
         _PICTURES[id(look)] = known = look, [look.picture(target) for target in case.targets]
     return known
+
+
+def clean_mesh(look: Any, case: Case) -> Triangles:
+    """The mesh from the clean photos; the look remembers it."""
+    if not hasattr(look, "_mesh"):
+        look._mesh = mesh_of(look, case)
+    return look._mesh  # type: ignore[no-any-return]
 
 
 def learned_from(case: Case, most: int) -> list[Target]:

@@ -84,7 +84,7 @@ def _reading(content: dict[str, Any]) -> str:
 def _table(board: Sequence[dict[str, Any]]) -> str:
     head = (
         "<tr><th class=word>attack<th class=word>defence<th class=word>victim<th>&epsilon;<th>PSNR<th>&plusmn; seeds<th>worst view<th>lost dB<th>SSIM<th>LPIPS"
-        "<th>&rarr;PSNR<th>&rarr;SSIM<th>&rarr;LPIPS<th>depth %<th>depth % (true)<th>opacity<th>lost %<th>chamfer %<th>seen views PSNR<th>photo PSNR<th>photo SSIM<th>photo LPIPS<th>s<th>"
+        "<th>&rarr;PSNR<th>&rarr;SSIM<th>&rarr;LPIPS<th>depth %<th>depth % (true)<th>opacity<th>lost %<th>chamfer %<th>mesh chamfer %<th>mesh area<th>seen views PSNR<th>photo PSNR<th>photo SSIM<th>photo LPIPS<th>s<th>"
     )
     lines = []
     for b in sorted(board, key=lambda b: (b["victim"], b["defence"], b["eps"], b["setting"], b["psnr"])):
@@ -92,7 +92,7 @@ def _table(board: Sequence[dict[str, Any]]) -> str:
         numbers = (
             _n(b["psnr"], 2), _n(b["psnr_std"], 2), _n(b["worst_psnr"], 2), _n(b["loss"], 2), _n(b["ssim"], 3), _n(b["lpips"], 3), _n(b["psnr_clean"], 2),
             _n(b["ssim_clean"], 3), _n(b["lpips_clean"], 3), _n(b["depth"], 1, 100.0), _n(b["depth_truth"], 1, 100.0), _n(b["opacity"], 3), _n(b["lost"], 1, 100.0),
-            _n(b["chamfer"], 2, 100.0), _n(b["seen_psnr"], 2), _n(b["photo_psnr"], 1), _n(b["photo_ssim"], 3), _n(b["photo_lpips"], 3), _n(b["seconds"], 1),
+            _n(b["chamfer"], 2, 100.0), _n(b["mesh_chamfer"], 2, 100.0), _n(b["mesh_area"], 2), _n(b["seen_psnr"], 2), _n(b["photo_psnr"], 1), _n(b["photo_ssim"], 3), _n(b["photo_lpips"], 3), _n(b["seconds"], 1),
         )  # fmt: skip
         flag = "<span class=bad title='see above'>unreliable</span>" if b["unreliable"] else ""
         words = "".join(f"<td class=word>{html.escape(str(x))}" for x in (b["defence"], b["victim"]))

@@ -50,7 +50,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     head = ["scene", "victim", "defence", "method", "setting", "eps", "seed", "view", *METRICS, *(f"photo_{name}" for name in VISIBLE)]
-    writer.writerow([*head, "gradients", "queries", "seconds", "weights", "device", "unreliable"])
+    writer.writerow([*head, "gradients", "queries", "seconds", "weights", "device", "unreliable", "mesh_chamfer", "mesh_area"])
     wrong = suspicions(rows)
     for row in rows:
         cell = row["cell"]
@@ -58,10 +58,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         for i, view in enumerate(row["views"]):
             at = min(i, len(row["attacks"]) - 1)
             attack, visible = row["attacks"][at], row["perceptibility"][at]
+            mesh = row["meshes"][at] if row.get("meshes") else {"chamfer": None, "area": None}
             writer.writerow([
                 row["scene_name"], cell["victim"], cell["defence"], cell["method"], cell["setting"], cell["eps"], cell["seed"], view["view"],
                 *(_short(view[name]) for name in METRICS), *(_short(visible[name]) for name in VISIBLE),
-                attack["gradients"], attack["queries"], attack["seconds"], row["weights"], row["device"], bool(reasons),
+                attack["gradients"], attack["queries"], attack["seconds"], row["weights"], row["device"], bool(reasons), _short(mesh["chamfer"]), _short(mesh["area"]),
             ])  # fmt: skip
     return file.getvalue()
 
@@ -85,6 +86,7 @@ def board(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "control": method in CONTROLS, "seeds": len(group), "views": sum(len(r["views"]) for r in group) // len(group), **means,
             "seen_psnr": _mean([v["psnr"] for r in group for v in r.get("seen", [])]),
             "seen_psnr_clean": _mean([v["psnr_clean"] for r in group for v in r.get("seen", [])]),
+            "mesh_chamfer": _mean([m["chamfer"] for r in group for m in r.get("meshes", [])]), "mesh_area": _mean([m["area"] for r in group for m in r.get("meshes", [])]),
             "psnr_std": float(np.std(by_seed)), "worst_psnr": min((v["psnr"] for r in group for v in r["views"] if v["psnr"] is not None), default=float("nan")),
             "loss": None if untouched is None else untouched["psnr"] - means["psnr"],
             **{f"photo_{n}": _mean([p[n] for r in group for p in r["perceptibility"]]) for n in VISIBLE},

@@ -62,6 +62,8 @@ class SuiteOptions:
     """Noisy sets of photos that the certificate is drawn from."""
     certificate_sigma: float = 8.0
     """Standard deviation of the noise, steps of 255."""
+    meshes: bool = False
+    """Also how far the mesh moves that is fused from what the victim shows at the source views."""
     branches: bool = False
     """Also what each branch of the general engine contributes: clean features, depth volumes, colours or surface put back."""
     option: tuple[str, ...] = ()

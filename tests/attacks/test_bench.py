@@ -223,3 +223,29 @@ def test_the_command_attacks_the_bundled_sample(tmp_path: Path) -> None:
     assert 0 < entries["pgd", 8]["lpips"] < 10
     page = (tmp_path / "out" / "leaderboard.html").read_text()
     assert "Which branch does the damage" in page
+
+
+def test_a_mesh_is_compared_with_the_one_from_the_clean_photos(tmp_path: Path) -> None:
+    """The bundled sample: the same mesh twice is no distance, a black photo set moves it."""
+    import torch
+
+    from attacks.case import prepared, read_universal
+    from attacks.meshes import compared, mesh_of, spread
+    from attacks.victims.general import GeneralVictim
+    from attacks.victims.protocol import clean_look
+    from data.readers import read_scene
+
+    case = read_universal(prepared(read_scene(SAMPLE, SAMPLE), 96, tmp_path), 5, 8, 1)
+    victim = GeneralVictim.load(side=96)
+    clean = mesh_of(clean_look(victim, case), case)
+    assert len(clean.faces) > 300
+    same = compared(clean, clean)
+    assert same.chamfer < 0.01
+    assert same.area == 1
+    points = spread(clean, 2000)
+    assert (points >= clean.vertices.min(0) - 1e-9).all()
+    assert (points <= clean.vertices.max(0) + 1e-9).all()
+    with torch.no_grad():
+        noise = torch.rand(case.photos.shape, generator=torch.Generator().manual_seed(0))
+        broken = compared(mesh_of(victim.look(case, noise), case), clean)
+    assert not broken.chamfer < 2 * same.chamfer  # further away, or no surface at all
