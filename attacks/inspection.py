@@ -9,7 +9,7 @@ Two kinds of evidence, both cheap:
   (`defences.consistency.agreement`), where poses are known.
 
 A logistic function joins them. Its coefficients (`data/weights/inspection.json`) were fitted on scenes other than those of the measured ROC
-(`benchmarks/inspection.py`). An attacker who knows this can be quieter; a clean verdict is no proof.
+(`benchmarks/inspection.py`). An attacker who knows this can be quieter, and coarse JPEG wipes the noise out; a clean verdict is no proof.
 """
 
 import json

@@ -36,7 +36,10 @@ TUNE = ("middlebury_templeSparseRing", "still_life")
 TEST = ("llff_fern", "fox", "dtu_scan24", "objects_gt/gso_black_bowl", "objects_gt/gso_porcelain_mug", "objects_gt/hope_salad_dressing")
 HANDS = {"png": None, "jpeg 95": 95, "jpeg 80": 80}
 """How the last one in line writes photos: file format and quality."""
-NOISE = ("color_quiet", "color_middle", "light_quiet", "light_middle")
+KINDS = {"noise": ("color_quiet", "color_middle"), "both": ("color_quiet", "contradiction")}
+"""What each score is made of: few traces, so that two scenes suffice to fit them. The brightness's noise differs too much from scene to scene."""
+FALSE_ALARMS = 0.02
+"""Share of the clean photos of the fitted scenes, of all hands, that the threshold lets be suspected."""
 
 
 def methods(victim: GeneralVictim, eps: float, steps: int) -> dict[str, Attack]:
@@ -98,7 +101,10 @@ def auc(clean: np.ndarray, attacked: np.ndarray) -> float:
 
 
 def fit(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
-    """Logistic regression with a ridge on standardised features, by Newton's method; clean and attacked photos weigh the same."""
+    """Logistic regression with a ridge on standardised features, by Newton's method; clean and attacked photos weigh the same.
+
+    The bias is then set by the false alarms (`FALSE_ALARMS`).
+    """
     rows = [r for r in rows if all(r[n] is not None for n in names)]
     x = np.array([[r[n] for n in names] for r in rows])
     y = np.array([r["method"] not in ("clean", "uniform", "random-sign") for r in rows], dtype=float)
@@ -113,7 +119,9 @@ def fit(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
         p = 1 / (1 + np.exp(-z @ w))
         gradient = z.T @ (weight * (p - y)) + ridge @ w
         w = w - np.linalg.solve((z * (weight * p * (1 - p))[:, None]).T @ z + ridge + 1e-9 * np.eye(len(w)), gradient)
-    return {"weights": {n: float(v) for n, v in zip(names, w[:-1] / deviation)}, "bias": float(w[-1] - (w[:-1] * mean / deviation).sum())}
+    found = w[:-1] / deviation
+    clean = np.array([[r[n] for n in names] for r in rows if r["method"] == "clean"]) @ found
+    return {"weights": {n: float(v) for n, v in zip(names, found)}, "bias": -float(np.quantile(clean, 1 - FALSE_ALARMS))}
 
 
 def report(rows: list[dict[str, Any]], coefficients: dict[str, Any] | None) -> dict[str, Any]:
@@ -123,7 +131,7 @@ def report(rows: list[dict[str, Any]], coefficients: dict[str, Any] | None) -> d
     """
 
     def scores(chosen: list[dict[str, Any]], kind: str) -> np.ndarray:
-        names = (*NOISE, "contradiction")
+        names = Traces.__dataclass_fields__
         return np.array([score(Traces(**{n: (None if n == "contradiction" and kind == "noise" else r[n]) for n in names}), coefficients) for r in chosen])
 
     def versus(clean: list[dict[str, Any]], chosen: list[dict[str, Any]]) -> dict[str, Any]:
@@ -177,7 +185,7 @@ def main() -> None:
     names = TUNE if a.what == "fit" else TEST
     rows = [r for f in a.folders for r in collect(f, names, a.out, a.device, a.side, a.eps / 255, a.steps, a.refreshed)]
     if a.what == "fit":
-        table = {"format": "lumigraph inspection", "fitted_on": list(TUNE), "eps": a.eps, "side": a.side, "noise": fit(rows, NOISE), "both": fit(rows, (*NOISE, "contradiction"))}
+        table = {"format": "lumigraph inspection", "fitted_on": list(TUNE), "eps": a.eps, "side": a.side, **{kind: fit(rows, names) for kind, names in KINDS.items()}}
         write_json(COEFFICIENTS, table)
         return
     found = {**report(rows, None), **about_this_run()}

@@ -44,9 +44,9 @@ class RobustTrainer(Trainer):
         learning = [p for p in self.network.parameters() if p.requires_grad]
         for p in learning:
             p.requires_grad_(False)
-        for _ in range(o.attack_steps):
+        for index in range(o.attack_steps):
             leaf = images.detach().requires_grad_()
-            total, _ = module(enlarged(replace(few, images=leaf), factor), bank, follow=True)
+            total, _ = module(enlarged(replace(few, images=leaf), factor), bank, follow=float(index % 2))  # both kinds of attackers, in turns
             gradient = torch.autograd.grad(total, leaf)[0]
             images = (clean + (images + o.attack_step * eps * gradient.sign() - clean).clamp(-eps, eps)).clamp(0, 1).detach()
         for p in learning:

@@ -47,7 +47,7 @@ class GeneralVictim:
     @classmethod
     def load(
         cls, weights: Path | None = None, device: torch.device | str = "cpu", side: int = 504, sources: int = 8, name: str = "general",
-        refreshed: int | None = None,
+        refreshed: int | None = None, follow: float = 1.0,
     ) -> "GeneralVictim":  # fmt: skip
         """The shipped weights or those of a file.
 
@@ -56,8 +56,9 @@ class GeneralVictim:
                 times the cost of every step.
             refreshed: depth volumes that are worked out anew in each step of an attack, in turns; all if not given. The others stay as their
                 last turn left them, and only photos that this step looked at anew get a gradient: block coordinate ascent, for CPUs.
+            follow: how far gradients follow the surface through the cascade of volumes (`recon.general.volume.Cascade`).
         """
-        options = ConditionOptions(side=side, sources=sources)
+        options = ConditionOptions(side=side, sources=sources, follow=follow)
         return cls(GeneralModel.from_pretrained(weights, device, options), name, weights, refreshed)
 
     @property
@@ -214,7 +215,7 @@ class Turns:
                 needed = torch.cat([view, self.neighbours[view, :].flatten()])
                 few = tuple(part[needed] for part in features)
                 mine, others = torch.zeros(1, dtype=torch.long, device=device), torch.arange(1, len(needed), device=device)[None]
-                levels = model.network.volumes(few, k[needed], pose[needed], mine, others, bounds[view, 0], bounds[view, 1], True)  # type: ignore[arg-type]
+                levels = model.network.volumes(few, k[needed], pose[needed], mine, others, bounds[view, 0], bounds[view, 1], model.options.follow)  # type: ignore[arg-type]
                 parts.append(surface_map(levels, 1))
         surface = self.surface.index_copy(1, turn, torch.cat(parts, dim=1))
         self.features = tuple(f.detach() for f in features)  # type: ignore[assignment]

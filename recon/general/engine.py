@@ -45,6 +45,8 @@ class ConditionOptions:
     enlarge: float = 4.0
     """How many times photos are enlarged at most: the volumes' pixels are coarse, so that even four times the photo's own
     help."""
+    follow: float = 1.0
+    """Of gradients to the photos, if somebody asks for them: see `volume.Cascade`."""
     chunk_samples: int | None = None
     """Coarse samples times views held at once; more needs more memory. By device if not given: what stays in a CPU's cache,
     or what a GPU has free (12 GB at most)."""
@@ -162,7 +164,7 @@ class GeneralModel:
         size = 8 if self.device.type == "cuda" else 1
         parts = []
         for views in wanted.to(self.device).split(size):
-            levels = self.network.volumes(features, intrinsics, pose, views, neighbours[views], bounds[views, 0], bounds[views, 1], follow=True)
+            levels = self.network.volumes(features, intrinsics, pose, views, neighbours[views], bounds[views, 0], bounds[views, 1], self.options.follow)
             parts.append(surface_map(levels, len(views)))
         return torch.cat(parts, dim=1)
 

@@ -72,7 +72,7 @@ class GeneralNetwork(nn.Module):
     def volumes(
         self, features: tuple[Tensor, Tensor, Tensor], intrinsics: Float[Tensor, "n 3 3"], camera_to_world: Float[Tensor, "n 4 4"],
         references: Int[Tensor, "refs"], neighbours: Int[Tensor, "refs k"], near: Float[Tensor, "refs"], far: Float[Tensor, "refs"],
-        follow: bool = False,
+        follow: float = 0.0,
     ) -> list[DepthLevel]:  # fmt: skip
         """Depth of some views by plane sweeps against their neighbours; see `volume.Cascade`."""
         homographies = plane_homographies(intrinsics, camera_to_world, references, neighbours)
@@ -81,7 +81,7 @@ class GeneralNetwork(nn.Module):
     def sources(
         self, images: Float[Tensor, "b v 3 h w"], intrinsics: Float[Tensor, "b v 3 3"], camera_to_world: Float[Tensor, "b v 4 4"],
         neighbours: Int[Tensor, "b v k"], near: Float[Tensor, "b v"], far: Float[Tensor, "b v"], present: Bool[Tensor, "b v"],
-        follow: bool = False,
+        follow: float = 0.0,
     ) -> tuple[Sources, list[DepthLevel]]:  # fmt: skip
         """Encode the views of B scenes and find the depth of each.
 

@@ -36,7 +36,7 @@ class Objective(nn.Module):
         super().__init__()
         self.network, self.options = network, options
 
-    def forward(self, batch: Batch, bank: Bank, follow: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, bank: Bank, follow: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole loss and its terms; ``follow``: see `volume.Cascade`."""
         device = batch.images.device
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):

@@ -83,7 +83,7 @@ class Cascade(nn.Module):
 
     def forward(
         self, features: tuple[Tensor, Tensor, Tensor], references: Int[Tensor, "refs"], neighbours: Int[Tensor, "refs k"],
-        homographies: Float[Tensor, "refs k 3 4"], near: Float[Tensor, "refs"], far: Float[Tensor, "refs"], follow: bool = False,
+        homographies: Float[Tensor, "refs k 3 4"], near: Float[Tensor, "refs"], far: Float[Tensor, "refs"], follow: float = 0.0,
     ) -> list[DepthLevel]:  # fmt: skip
         """Depth of the reference views, from coarse to fine.
 
@@ -92,8 +92,9 @@ class Cascade(nn.Module):
             references: image indices to make volumes for; likewise ``neighbours``.
             homographies: see `kernels.planesweep.correlate`.
             near: nearest z-depth of each volume, scene units; likewise ``far``.
-            follow: let gradients pass from a finer volume's depth to the coarser depth around which it was spread. Training stands better
-                without; an attacker who cannot follow it is blind to most of what moves a surface.
+            follow: share of the gradient that passes from a finer volume's depth to the coarser depth around which it was spread. In truth the
+                finer volume makes good for a small shift of the coarser one (0, as in training), until the shift leaves its reach (1): an
+                attacker looks for such shifts.
         """
         o = self.options
         low, high = 1 / far, 1 / near
@@ -109,7 +110,8 @@ class Cascade(nn.Module):
             # Keep the whole bundle inside the range: a hypothesis behind the far plane teaches nothing.
             slack = 0.5 * o.hypotheses[i] * spacing
             coarser = levels[-1].inverse_depth
-            centre = _resized(coarser if follow else coarser.detach(), h, w)
+            fixed = coarser.detach()
+            centre = _resized(fixed + follow * (coarser - fixed) if follow else fixed, h, w)
             centre = torch.minimum(torch.maximum(centre, (low + slack)[:, None, None]), (high - slack)[:, None, None])
             inverse = centre[:, None] + (steps * spacing[:, None])[:, :, None, None]
             weights = _resized(weights.flatten(0, 1), h, w).view(*weights.shape[:2], h, w)

@@ -408,8 +408,8 @@ def test_volume_convolutions_have_pytorchs_gradients(channels: int, out: int, sh
         assert torch.allclose(a, b, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("follow", [False, True])
-def test_gradients_pass_through_the_cascade_if_asked(model: GeneralModel, scene, follow: bool) -> None:
+@pytest.mark.parametrize("follow", [0.0, 1.0])
+def test_gradients_pass_through_the_cascade_if_asked(model: GeneralModel, scene, follow: float) -> None:
     """With `follow`, the finest depth answers to the coarsest volume's features; the depths themselves are the same."""
     images, cameras, ranges = scene
     network = model.network
@@ -419,9 +419,9 @@ def test_gradients_pass_through_the_cascade_if_asked(model: GeneralModel, scene,
     leaf = features[0].clone().requires_grad_()
     views = torch.tensor([0]), torch.tensor([[1, 2, 3]])
     levels = network.volumes((leaf, features[1], features[2]), k, pose, *views, near, far, follow)
-    again = network.volumes((leaf, features[1], features[2]), k, pose, *views, near, far, not follow)
+    again = network.volumes((leaf, features[1], features[2]), k, pose, *views, near, far, 1 - follow)
     assert torch.equal(levels[-1].inverse_depth, again[-1].inverse_depth)
-    assert levels[-1].inverse_depth.requires_grad == follow
+    assert levels[-1].inverse_depth.requires_grad == bool(follow)
     if follow:
         assert bool((torch.autograd.grad(levels[-1].inverse_depth.sum(), leaf)[0] != 0).any())
 
