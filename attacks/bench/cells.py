@@ -179,7 +179,8 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
     views, seen, visible, tallies, flags, branches, meshes = [], [], [], [], [], [], []
     identical = True
     for number, case in enumerate(cases):
-        result = yield from told(attack_of(cell, maker).run(case), lambda share, number=number: (number + 0.9 * share) / len(cases))  # type: ignore[misc]
+        attack = attack_of(cell, maker)
+        result = yield from told(attack.run(case), lambda share, number=number: (number + 0.9 * share) / len(cases))  # type: ignore[misc]
         clean, before = clean_pictures(victim, case)
         # Noise of no budget is the clean photos by definition; whether attacks keep to that is asked of each.
         same = cell.eps == 0 and cell.method in CONTROLS
@@ -199,7 +200,7 @@ def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[
         identical &= torch.equal(result.images, case.photos)
         visible.append(asdict(perceptibility(case, result.images)))
         tallies.append({"gradients": result.gradients, "queries": result.queries, "seconds": round(result.seconds, 3), "losses": _thinned(result.losses)})
-        flags += oddities(result)
+        flags += oddities(result, attack)
         checked = cell.seed == 0 and number == 0 and cell.eps == max(cell.options.eps) > 0 and result.gradients > 1 and cell.defence != "smoothing"
         if checked and maker is victim:
             flags += gradient_oddities(victim, case)
@@ -312,11 +313,14 @@ def gradient_oddities(victim: Any, case: Case) -> list[str]:
     return list(known[key])
 
 
-def oddities(result: Adversarial) -> list[str]:
+def oddities(result: Adversarial, attack: Attack) -> list[str]:
     """What makes one attack's figures suspicious by itself (see `attacks.sanity`)."""
     if not result.gradients or result.threat.eps == 0:
         return []
     out = []
+    step = getattr(attack, "alpha", 0.0)
+    if step and result.threat.norm == "linf" and step * result.threat.steps < result.threat.eps and attack.name != "fgsm":
+        out.append(f"{result.threat.steps} steps of {255 * step:.2g}/255 cannot cross the ball: give more or larger ones")
     if not np.isfinite(result.losses).all():
         out.append("a loss was not finite")
     if np.mean(np.array(result.largest_gradients) == 0) > 0.05:

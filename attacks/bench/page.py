@@ -137,7 +137,8 @@ def chart(title: str, lines: dict[str, list[tuple[float, float]]], width: int = 
     x1 = max(p[0] for p in points) or 1
     y0, y1 = min(p[1] for p in points), max(p[1] for p in points)
     y0, y1 = (y0 - 0.05 * (y1 - y0 or 1), y1 + 0.05 * (y1 - y0 or 1))
-    left, right, top, bottom = 44, 118, 24, 30
+    left, right, top, bottom = 44, max(118, 36 + round(6.4 * max(map(len, lines)))), 24, 30
+    width += right - 118
 
     def at(p: tuple[float, float]) -> str:
         return f"{left + p[0] / x1 * (width - left - right):.1f},{top + (y1 - p[1]) / (y1 - y0) * (height - top - bottom):.1f}"

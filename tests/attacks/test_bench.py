@@ -11,6 +11,7 @@ import pytest
 
 from app.cli import main
 from app.robustness import spread
+from attacks import NeRFool
 from attacks.bench import cells as cells_module
 from attacks.bench.cells import cells_of
 from attacks.bench.page import chart
@@ -131,6 +132,13 @@ def test_signs_of_masked_gradients_are_seen(rows: list[dict], words: str) -> Non
     found = suspicions(rows)[("s", "v", "none")]
     assert len(found) == 1
     assert words in found[0]
+
+
+def test_attacks_that_cannot_cross_their_ball_are_doubted() -> None:
+    case, victim = toy_case(), ToyVictim()
+    for steps, doubted in ((2, True), (40, False)):
+        attack = NeRFool(victim, steps=steps, alpha=1e-3, rays=16)
+        assert any("cannot cross" in flag for flag in cells_module.oddities(attack(case), attack)) == doubted
 
 
 def test_honest_figures_are_not_doubted() -> None:
