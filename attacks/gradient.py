@@ -134,7 +134,7 @@ class NeRFoolPlus(UniversalNeRFool):
     """Weight of the geometry loss beside that of colour; 0 leaves it out."""
     shape: str = "depth"
     """What the geometry loss compares: depth, or alphas (opacities of the samples, as in the released code). The gradient of the latter is
-    some fifty times as long as that of colour and fades once a surface has moved away: with it a weight of 0.02 is about even."""
+    much longer than that of colour and fades once a surface has moved away: with it, take a smaller weight (0.02)."""
 
     name = "nerfool+"
 

@@ -56,7 +56,7 @@ class Cell:
         relevant = {
             name: getattr(o, name) for name in ("norm", "paths", "knowledge", "views", "steps", "rays", "side", "look", "sources", "hold_out", "targets", "branches")
         }  # fmt: skip
-        if o.meshes:
+        if o.meshes:  # only then: cells without meshes keep the names that they had before there were any
             relevant["meshes"] = True
         content = [FORMAT, self.scene, self.victim, self.defence, self.method, self.setting, self.eps, self.seed, relevant, o.options_of(self.method)]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
