@@ -146,6 +146,7 @@ class Cascade(nn.Module):
         with torch.no_grad():
             score = self._scores(values, seen)
             best = score.argmax(2, keepdim=True)
+        torch.clear_autocast_cache()  # some versions would go on with the weights as they were cast here: without a gradient
         if not (torch.is_grad_enabled() and (values.requires_grad or self.visibility[0].weight.requires_grad)):
             return torch.sigmoid(score.amax(2)).clamp(min=0.01)
         chosen = values.gather(2, best[..., None].expand(*best.shape, values.shape[-1]))

@@ -437,3 +437,12 @@ def test_visibility_has_the_gradient_of_the_best_bin(model: GeneralModel) -> Non
     weight = torch.randn_like(plain)
     a, b = (torch.autograd.grad((x * weight).sum(), values)[0] for x in (ours, plain))
     assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_visibility_learns_in_half_precision() -> None:
+    """Looking without a gradient first must not cost the weights theirs (autocast remembers what it cast)."""
+    cascade = GeneralModel.from_pretrained(options=OPTIONS).network.cascade
+    cascade.visibility.requires_grad_(True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cascade._visible(torch.randn(1, 2, 6, 5, 4, cascade.options.groups[0]), torch.ones(1, 2, 6, 5, 4)).sum().backward()
+    assert all(p.grad is not None and bool((p.grad != 0).any()) for p in cascade.visibility.parameters())
