@@ -73,7 +73,8 @@ def rounded(images: Float[Tensor, "s 3 h w"], clean: Float[Tensor, "s 3 h w"], t
         count = 3 * inside.flatten(1).sum(1)
         over = levels.flatten(1).norm(dim=1) > 255 * radius(threat, count) * (1 + 1e-6)
         levels = torch.where(over[:, None, None, None], torch.trunc((images - clean) * 255), levels)
-    return ((torch.round(clean * 255) + levels) / 255).clamp(0, 1)
+    changed = ((torch.round(clean * 255) + levels) / 255).clamp(0, 1)
+    return torch.where(levels == 0, clean, changed)  # to the last bit: a GPU divides by multiplying
 
 
 def uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:

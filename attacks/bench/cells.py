@@ -58,6 +58,8 @@ class Cell:
         }  # fmt: skip
         if o.meshes:  # only then: cells without meshes keep the names that they had before there were any
             relevant["meshes"] = True
+        if o.follow != 1:  # likewise
+            relevant["follow"] = o.follow
         content = [FORMAT, self.scene, self.victim, self.defence, self.method, self.setting, self.eps, self.seed, relevant, o.options_of(self.method)]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
         words = (Path(self.scene).name, Path(self.victim).stem, self.defence, self.method, self.setting, f"e{self.eps:g}", f"s{self.seed}")
@@ -127,7 +129,7 @@ def _cases(path: str, side: int, setting: Setting, sources: int, hold_out: int, 
 
 
 @lru_cache(maxsize=6)
-def load_victim(name: str, defence: str, device: str, look: int, sources: int) -> Any:
+def load_victim(name: str, defence: str, device: str, look: int, sources: int, follow: float = 1.0) -> Any:
     """A defended victim by name."""
     from attacks.victims.density import DensityVictim
     from attacks.victims.general import GeneralVictim
@@ -139,9 +141,9 @@ def load_victim(name: str, defence: str, device: str, look: int, sources: int) -
 
         victim = HashGridVictim(torch.device(device))
     elif name == "general":
-        victim = GeneralVictim.load(None, device, look, sources)
+        victim = GeneralVictim.load(None, device, look, sources, follow=follow)
     elif Path(name).suffix == ".safetensors":
-        victim = GeneralVictim.load(Path(name), device, look, sources, Path(name).stem)
+        victim = GeneralVictim.load(Path(name), device, look, sources, Path(name).stem, follow=follow)
     else:
         raise InputError(f"There is no victim '{name}'. Choose general, density, hashgrid, or a .safetensors file of the general model.")
     return defence_by_name(defence).guard(victim)
@@ -151,7 +153,7 @@ def made_for(cell: Cell, victim: Any, device: str) -> Any:
     """The victim that photos are changed against: the cell's own, or the general engine where that has no gradients to follow."""
     if victim.gradients or not METHODS[cell.method].white_box:  # type: ignore[attr-defined]
         return victim
-    return load_victim("general", "none", device, cell.options.look, cell.options.sources)
+    return load_victim("general", "none", device, cell.options.look, cell.options.sources, cell.options.follow)
 
 
 def attack_of(cell: Cell, victim: Any) -> Attack:
@@ -173,7 +175,7 @@ def attack_of(cell: Cell, victim: Any) -> Attack:
 def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[str, Any]]:
     """Attack, score, store. Yields the share that is done."""
     started = time.perf_counter()
-    victim = load_victim(cell.victim, cell.defence, device, cell.options.look, cell.options.sources)
+    victim = load_victim(cell.victim, cell.defence, device, cell.options.look, cell.options.sources, cell.options.follow)
     cases = cases_for(cell, device)
     maker = made_for(cell, victim, device)
     views, seen, visible, tallies, flags, branches, meshes = [], [], [], [], [], [], []

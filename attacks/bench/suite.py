@@ -34,6 +34,9 @@ class SuiteOptions:
     """feature_only: colours are blended from the clean photos, as in the released code of NeRFool; no attacker can do that."""
     knowledge: Literal["truth", "render"] = "truth"
     """truth: the attacker knows the photos of the target views; render: only what the model makes of the clean photos."""
+    follow: float = 1.0
+    """How far gradients follow the surface through the general engine's cascade of depth volumes, 0 to 1. Neither end is stronger everywhere: a
+    defence that must hold is tried with both."""
     views: int | None = None
     """How many source photos are changed, the nearest first; all if not given."""
     steps: int | None = None
@@ -95,6 +98,8 @@ class SuiteOptions:
                 raise InputError(f"--eps {e:g} is not a budget: it is counted in steps of 255, so give 0 to 255 (8 is common).")
         if not self.eps or not self.method or not self.defence or not self.victim:
             raise InputError("A suite needs at least one method, defence, victim and eps. Add what is missing.")
+        if not 0 <= self.follow <= 1:
+            raise InputError(f"--follow {self.follow:g} is no share. Give 0 to 1.")
         for name, least in (("seeds", 1), ("targets", 1), ("sources", 2), ("side", 32), ("look", 32), ("hold_out", 2), ("certificate_samples", 10)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} is too small. Give {least} or more.")

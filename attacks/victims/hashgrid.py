@@ -37,6 +37,7 @@ class HashGridVictim:
     def device(self) -> torch.device:
         return self.where
 
+    @torch.enable_grad()  # training needs gradients, whatever the caller does with the look
     def look(self, case: Case, images: Float[Tensor, "s 3 h w"], like: Look | None = None, colors: Float[Tensor, "s 3 h w"] | None = None) -> "FieldLook":
         """See `protocol.Victim.look`; ``like`` and ``colors`` mean nothing to a field that is trained."""
         options = ReconstructOptions(engine="hashgrid", quality="draft", steps=self.steps, seed=self.seed).resolved(len(case))
