@@ -53,11 +53,6 @@ class RobustTrainer(Trainer):
             p.requires_grad_(True)
         return replace(batch, images=images)
 
-    @property
-    def plain(self) -> float:
-        """See `Trainer.plain`."""
-        return self.options.plain
-
 
 def _some_rays(batch: Batch, count: int) -> Batch:
     """The first rays of each target, which are random ones."""

@@ -235,7 +235,7 @@ class GeneralField:
         return np.ascontiguousarray(np.rot90(z, back)), np.ascontiguousarray(np.rot90(confidence.detach().float().cpu().numpy(), back))
 
     def render(self, rays: Rays, color: bool = True) -> RenderedRays:
-        """Colour, depth and opacity along rays, in pieces that fit the memory."""
+        """Colour, depth and opacity along rays, in pieces that fit the memory; on the CPU, unless a gradient is to go back through them."""
         parts, order = [], []
         rays = rays.to(self.model.device)
         for index, views in self._groups(rays):
@@ -252,7 +252,7 @@ class GeneralField:
             back = torch.empty_like(everything)
             back[everything] = torch.arange(len(rays), device=back.device)
             joined = joined[back]
-        return joined if torch.is_grad_enabled() else joined.cpu()
+        return joined if joined.rgb.requires_grad or joined.opacity.requires_grad else joined.cpu()
 
     def trace(
         self, rays: Rays, views: Int[Tensor, "v"], near: Tensor, far: Tensor, color: bool = True, samples: Tensor | None = None,

@@ -67,6 +67,8 @@ class TrainOptions:
     """Worlds kept in memory, for each picture size."""
     sizes: tuple[tuple[int, int], ...] = ((256, 192), (192, 256))
     """Width and height of the pictures, one bank each."""
+    plain: float = 0.0
+    """Share of the worlds with unpainted objects (`data.worlds.generate.make_world`)."""
     world_views: int = 12
     """Photographs of each world."""
     refresh_every: int = 60

@@ -209,15 +209,10 @@ class Trainer:
         """A place for training that makes its batches harder (`attacks.defences.training`): before photos are enlarged by ``factor``."""
         return batch
 
-    @property
-    def plain(self) -> float:
-        """Share of the worlds with unpainted objects (`data.worlds.generate.make_world`)."""
-        return 0.0
-
     def _bank(self, worlds: int, size: tuple[int, int]) -> Bank:
         seeds = range(self.next_seed, self.next_seed + worlds)
         self.next_seed += worlds
-        return make_bank(seeds, *size, self.options.world_views, self.device, executor=self.pool, plain=self.plain)
+        return make_bank(seeds, *size, self.options.world_views, self.device, executor=self.pool, plain=self.options.plain)
 
     def _refresh(self) -> None:
         """Replace some worlds of one bank by new ones."""

@@ -446,3 +446,13 @@ def test_visibility_learns_in_half_precision() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cascade._visible(torch.randn(1, 2, 6, 5, 4, cascade.options.groups[0]), torch.ones(1, 2, 6, 5, 4)).sum().backward()
     assert all(p.grad is not None and bool((p.grad != 0).any()) for p in cascade.visibility.parameters())
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+def test_rays_come_back_to_the_cpu_unless_a_gradient_is_wanted(scene, device: str) -> None:
+    """Depth maps and held-out views are made where gradients are allowed, but nobody wants any."""
+    images, cameras, ranges = scene
+    model = GeneralModel.from_pretrained(device=device)
+    assert model.condition(images[1:], cameras.select([1, 2, 3, 4]), ranges[1:]).render(some_rays(cameras, 0)).depth.device.type == "cpu"
+    leaves = [image.clone().to(device).requires_grad_() for image in images[1:]]
+    assert model.condition(leaves, cameras.select([1, 2, 3, 4]), ranges[1:]).render(some_rays(cameras, 0)).rgb.device.type == device
