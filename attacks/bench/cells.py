@@ -322,7 +322,7 @@ def oddities(result: Adversarial, attack: Attack) -> list[str]:
     out = []
     step = getattr(attack, "alpha", 0.0)
     if step and result.threat.norm == "linf" and step * result.threat.steps < result.threat.eps and attack.name != "fgsm":
-        out.append(f"{result.threat.steps} steps of {255 * step:.2g}/255 cannot cross the ball: give more or larger ones")
+        out.append(f"{result.threat.steps} step{'s' * (result.threat.steps != 1)} of {255 * step:.2g}/255 cannot cross the ball: give more or larger ones")
     if not np.isfinite(result.losses).all():
         out.append("a loss was not finite")
     if np.mean(np.array(result.largest_gradients) == 0) > 0.05:

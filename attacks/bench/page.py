@@ -61,9 +61,11 @@ def _threat(options: dict[str, Any]) -> str:
     knows = "the photos of the target views" if options["knowledge"] == "truth" else "what the model renders from the clean photos"
     paths = "features and colours" if options["paths"] == "both" else "features alone (colours are blended from the clean photos)"
     norm = "any value changes by at most epsilon" if options["norm"] == "linf" else "each photo changes by at most epsilon in root mean square"
+    share = options.get("follow", 1.0)
+    gradients = "" if share == 1 else f" Gradients of the general engine follow the surface through its depth volumes with a share of {share:g}."
     return (
         f"<p>The attacker knows model, weights, defence, poses and {knows}, and changes {views}: {norm} (steps of 255), written with 8 bits a value. "
-        f"The change reaches {paths}. Photos of at most {options['side']} pixels, looked at with at most {options['look']}; {options['sources']} source photos a view.</p>"
+        f"The change reaches {paths}. Photos of at most {options['side']} pixels, looked at with at most {options['look']}; {options['sources']} source photos a view.{gradients}</p>"
     )
 
 

@@ -91,3 +91,11 @@ def test_the_l2_ball_is_a_ball() -> None:
 def test_a_threat_model_without_sense_is_refused(options: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         ThreatModel(**options)
+
+
+def test_no_budget_leaves_photos_as_they_are_to_the_last_bit() -> None:
+    """Even where somebody else divided by 255: a GPU multiplies by the inverse, which rounds otherwise."""
+    levels = torch.arange(256).float().view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    for clean in (levels / 255, levels * (1 / 255)):
+        inside = torch.ones(1, 1, 16, 16, dtype=torch.bool)
+        assert torch.equal(rounded(clean.clamp(0, 1), clean.clamp(0, 1), ThreatModel(eps=0.0), inside), clean.clamp(0, 1))

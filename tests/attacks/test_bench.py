@@ -85,6 +85,18 @@ def test_controls_are_in_every_suite_in_the_setting_of_its_attacks() -> None:
     assert sum(c.method == "pgd" and c.scene == "a" for c in cells) == 1 + 2 * 2
 
 
+def test_gradients_that_stop_at_the_cascade_are_cells_of_their_own(toy: dict[str, int], tmp_path: Path) -> None:
+    """And reach the victim, defended or not; the usual ones keep the names that they had."""
+    stopped = replace(OPTIONS, follow=0.0)
+    assert not {c.key for c in cells_of((Path("a"),), OPTIONS)} & {c.key for c in cells_of((Path("a"),), stopped)}
+    for defence in ("none", "robust-weights", "more-views"):
+        assert LOAD_VICTIM("general", defence, "cpu", 64, 4, 0.0).model.options.follow == 0
+        assert LOAD_VICTIM("general", defence, "cpu", 64, 4).model.options.follow == 1
+    suite = Suite((Path("toy"),), tmp_path, replace(stopped, method=("pgd",), eps=(8.0,), seeds=1))
+    write_report(suite, drain(run_suite(suite)), {}, "lumigraph attack toy")
+    assert "with a share of 0." in (tmp_path / "leaderboard.html").read_text()
+
+
 def test_the_report_has_all_figures_and_says_what_to_doubt(toy: dict[str, int], tmp_path: Path) -> None:
     suite = Suite((Path("toy"),), tmp_path, OPTIONS)
     rows = drain(run_suite(suite))
@@ -185,7 +197,7 @@ def test_lists_are_written_with_commas_or_blanks() -> None:
     [
         ({"method": ("pdg",)}, "did you mean pgd"), ({"defence": ("wall",)}, "no defence 'wall'"), ({"eps": (300.0,)}, "0 to 255"), ({"eps": (-1.0,)}, "0 to 255"),
         ({"steps": 0}, "1 or more"), ({"seeds": 0}, "too small"), ({"option": ("pgd=1",)}, "METHOD.OPTION=VALUE"), ({"method": ("targeted",)}, "picture"),
-        ({"rays": 0}, "1 or more"), ({"method": ()}, "at least one method"),
+        ({"rays": 0}, "1 or more"), ({"follow": 2.0}, "no share"), ({"method": ()}, "at least one method"),
     ],
 )  # fmt: skip
 def test_a_suite_without_sense_is_refused(options: dict, answer: str) -> None:
