@@ -129,21 +129,21 @@ def _cases(path: str, side: int, setting: Setting, sources: int, hold_out: int, 
 
 
 @lru_cache(maxsize=6)
-def load_victim(name: str, defence: str, device: str, look: int, sources: int, follow: float = 1.0) -> Any:
-    """A defended victim by name."""
+def load_victim(name: str, defence: str, device: str, options: SuiteOptions) -> Any:
+    """A defended victim by name, looking at photos as a suite wants it."""
     from attacks.victims.density import DensityVictim
     from attacks.victims.general import GeneralVictim
 
     if name == "density":
-        victim: Any = DensityVictim.load(None, device, look)
+        victim: Any = DensityVictim.load(None, device, options.look)
     elif name == "hashgrid":
         from attacks.victims.hashgrid import HashGridVictim
 
         victim = HashGridVictim(torch.device(device))
     elif name == "general":
-        victim = GeneralVictim.load(None, device, look, sources, follow=follow)
+        victim = GeneralVictim.load(None, device, options.look, options.sources, follow=options.follow)
     elif Path(name).suffix == ".safetensors":
-        victim = GeneralVictim.load(Path(name), device, look, sources, Path(name).stem, follow=follow)
+        victim = GeneralVictim.load(Path(name), device, options.look, options.sources, Path(name).stem, follow=options.follow)
     else:
         raise InputError(f"There is no victim '{name}'. Choose general, density, hashgrid, or a .safetensors file of the general model.")
     return defence_by_name(defence).guard(victim)
@@ -153,7 +153,7 @@ def made_for(cell: Cell, victim: Any, device: str) -> Any:
     """The victim that photos are changed against: the cell's own, or the general engine where that has no gradients to follow."""
     if victim.gradients or not METHODS[cell.method].white_box:  # type: ignore[attr-defined]
         return victim
-    return load_victim("general", "none", device, cell.options.look, cell.options.sources, cell.options.follow)
+    return load_victim("general", "none", device, cell.options)
 
 
 def attack_of(cell: Cell, victim: Any) -> Attack:
@@ -175,7 +175,7 @@ def attack_of(cell: Cell, victim: Any) -> Attack:
 def run_cell(cell: Cell, out: Path, device: str) -> Generator[float, None, dict[str, Any]]:
     """Attack, score, store. Yields the share that is done."""
     started = time.perf_counter()
-    victim = load_victim(cell.victim, cell.defence, device, cell.options.look, cell.options.sources, cell.options.follow)
+    victim = load_victim(cell.victim, cell.defence, device, cell.options)
     cases = cases_for(cell, device)
     maker = made_for(cell, victim, device)
     views, seen, visible, tallies, flags, branches, meshes = [], [], [], [], [], [], []

@@ -43,7 +43,7 @@ def run_extras(suite: Suite) -> Extras:
 def natural(suite: Suite) -> Extras:
     """Rows of `name`, `clean` and `psnr` by severity, for each scene; the first victim and defence."""
     o, device = suite.options, device_of(suite.device)
-    victim = load_victim(o.victim[0], o.defence[0], device, o.look, o.sources, o.follow)
+    victim = load_victim(o.victim[0], o.defence[0], device, o)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for number, path in enumerate(suite.scenes):
         case = read_cases(prepared_scene(str(path), o.side), o.sources, o.hold_out, 1)[0].to(victim.device)
@@ -63,7 +63,7 @@ def poses(suite: Suite) -> Extras:
     from attacks.victims.sfm import poses_survive
 
     o, device = suite.options, device_of(suite.device)
-    victim = load_victim(o.victim[0], "none", device, o.look, o.sources, o.follow)
+    victim = load_victim(o.victim[0], "none", device, o)
     rows = []
     names = ["clean", *CONTROLS, *(m for m in o.method if m not in (*CONTROLS, "pose"))]
     for number, path in enumerate(suite.scenes):
@@ -91,7 +91,7 @@ def certificates(suite: Suite) -> Extras:
     from attacks.defences.smoothing import certified_median
 
     o, device = suite.options, device_of(suite.device)
-    victim, sigma = load_victim(o.victim[0], "none", device, o.look, o.sources, o.follow), o.certificate_sigma / 255
+    victim, sigma = load_victim(o.victim[0], "none", device, o), o.certificate_sigma / 255
     rows = []
     for number, path in enumerate(suite.scenes):
         case = read_cases(prepared_scene(str(path), o.side), o.sources, o.hold_out, 1)[0].to(victim.device)
@@ -139,7 +139,7 @@ class Matrices:
         self.suite, self.options = suite, o
         self.method = next((m for m in o.method if m not in CONTROLS), o.method[0])
         self.eps = max(o.eps)
-        self.victims = {name: load_victim(name, o.defence[0], device, o.look, o.sources, o.follow) for name in dict.fromkeys((*o.victim, "general", "density"))}
+        self.victims = {name: load_victim(name, o.defence[0], device, o) for name in dict.fromkeys((*o.victim, "general", "density"))}
         self.first = o.victim[0]
 
     def views(self, path: str, scene: Scene) -> dict[str, Any]:

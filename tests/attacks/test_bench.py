@@ -90,8 +90,8 @@ def test_gradients_that_stop_at_the_cascade_are_cells_of_their_own(toy: dict[str
     stopped = replace(OPTIONS, follow=0.0)
     assert not {c.key for c in cells_of((Path("a"),), OPTIONS)} & {c.key for c in cells_of((Path("a"),), stopped)}
     for defence in ("none", "robust-weights", "more-views"):
-        assert LOAD_VICTIM("general", defence, "cpu", 64, 4, 0.0).model.options.follow == 0
-        assert LOAD_VICTIM("general", defence, "cpu", 64, 4).model.options.follow == 1
+        assert LOAD_VICTIM("general", defence, "cpu", replace(stopped, look=64)).model.options.follow == 0
+        assert LOAD_VICTIM("general", defence, "cpu", replace(OPTIONS, look=64)).model.options.follow == 1
     suite = Suite((Path("toy"),), tmp_path, replace(stopped, method=("pgd",), eps=(8.0,), seeds=1))
     write_report(suite, drain(run_suite(suite)), {}, "lumigraph attack toy")
     assert "with a share of 0." in (tmp_path / "leaderboard.html").read_text()
@@ -134,8 +134,8 @@ def planted(method: str, eps: float, psnr: float, flags: tuple[str, ...] = (), s
         ([planted("pgd", 8, 20.0), planted("square", 8, 15.0)], "black box beats"),
         ([planted("pgd", 4, 20.0), planted("pgd", 8, 25.0)], "damage falls"),
         ([planted("pgd", 8, 25.0), planted("fgsm", 8, 20.0)], "one step does more"),
-        ([planted("pgd", 0, 25.0)], "at epsilon 0 the render"),
-        ([{**planted("pgd", 0, 60.0), "identical": False}], "at epsilon 0 the photos"),
+        ([planted("pgd", 0, 60.0)], "at epsilon 0 the render"),
+        ([{**planted("pgd", 0, 100.0), "identical": False}], "at epsilon 0 the photos"),
         ([planted("pgd", 8, 30.0), planted("random-sign", 8, 25.0)], "less damage than random signs"),
         ([planted("pgd", 8, 20.0, ("gradients were zero in more than 5 % of the steps",))], "gradients were zero"),
     ],
@@ -210,7 +210,7 @@ def test_what_only_a_cell_can_know_is_refused_there(toy: dict[str, int], tmp_pat
         with pytest.raises(InputError, match=answer):
             drain(run_suite(Suite((Path("toy"),), tmp_path, replace(OPTIONS, eps=(8.0,), **options))))
     with pytest.raises(InputError, match="no victim 'nobody'"):
-        LOAD_VICTIM("nobody", "none", "cpu", 64, 4)
+        LOAD_VICTIM("nobody", "none", "cpu", OPTIONS)
 
 
 @pytest.mark.parametrize(("words", "answer"), [(["--eps", "300"], "0 to 255"), (["--method", "pdg"], "did you mean pgd")])
