@@ -60,7 +60,7 @@ class PoseAttack(Attack):
             loss.motion = motions(*leaf.split(3, dim=1))
             value = loss(case.photos, index)[0]
             gradient = torch.autograd.grad(value, leaf)[0]
-            tally.losses.append(float(value))
+            tally.losses.append(float(value.detach()))
             tally.largest.append(float(gradient.abs().max()))
             tally.gradients += 1
             state = torch.minimum(torch.maximum(state + 4 / threat.steps * bounds * gradient.sign(), -bounds), bounds)
