@@ -79,12 +79,15 @@ class Render:
     result: tyro.conf.Positional[Path]
     """Folder that `reconstruct` wrote."""
     path: str = "orbit"
-    """orbit: a circle; swing: a loop near the photos; photos: the photos' own cameras; or a transforms.json with cameras."""
+    """orbit: a circle; swing: a loop near the photos; photos: the photos' own cameras; or a file: a camera path with keyframes, as nerfstudio
+    and the studio write them (a video through them), or a transforms.json with cameras (stills)."""
     out: Annotated[Path | None, _OUT] = None
     """File (.mp4) or folder (stills); beside the result if not given."""
     what: Literal["mesh", "realtime", "field"] = "mesh"
     """mesh: the textured mesh; realtime: the mesh with the photos blended on it, as fast and closer to them; field: the radiance field,
     slow."""
+    show: Literal["color", "depth", "normals"] = "color"
+    """color; depth: near is yellow, far is blue; normals: red to the right, green up, blue towards the viewer."""
     frames: int = 90
     """Frames of a video."""
     width: int = 640

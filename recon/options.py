@@ -9,7 +9,7 @@ from data.options import PoseOptions
 from recon.hashgrid.options import HashGridOptions
 from recon.surface.options import SurfaceOptions
 
-Quality = Literal["draft", "standard", "high"]
+Quality = Literal["glance", "draft", "standard", "high"]
 Device = Literal["auto", "cpu", "cuda"]
 Masks = Literal["auto", "object", "ignore", "none"]
 Engine = Literal["auto", "hashgrid", "general"]
@@ -33,13 +33,15 @@ class ReconstructOptions:
     weights: Weights = "standard"
     """General engine: standard, or robust, for photos from strangers: trained against attacks, somewhat worse on clean photos."""
     quality: Quality = "standard"
-    """draft: two minutes on a laptop; standard: some five; high: an hour, or a GPU."""
+    """glance: coarse, in half a minute on a laptop; draft: two minutes; standard: some five; high: an hour, or a GPU."""
     device: Device = "auto"
     """auto: CUDA if there is a GPU, else the CPU."""
     masks: Masks = "auto"
     """What masks mean: the object to cut out, spots to ignore, nothing; auto: look at them."""
     seed: int = 0
     """Random seed; the same seed, photos and machine give the same result."""
+    box: tuple[float, float, float, float, float, float] | None = None
+    """Part of the scene to mesh: lower and upper corner of a box (x y z x y z), in the input's coordinates; found from the photos if not given."""
     max_side: int | None = None
     """Longest side of the working photos in pixels; by quality if not given."""
     steps: int | None = None
@@ -65,7 +67,7 @@ class ReconstructOptions:
             return "general"
         if self.steps is not None or self.hashgrid != HashGridOptions():
             return "hashgrid"
-        return "general" if self.quality == "draft" or photos <= FEW_ENOUGH else "hashgrid"
+        return "general" if self.quality in ("glance", "draft") or photos <= FEW_ENOUGH else "hashgrid"
 
     def resolved(self, photos: int = 0) -> "ReconstructOptions":
         """With everything filled in that depends on `quality` and the number of photos; values that were set by hand stay."""
@@ -109,6 +111,10 @@ class _Preset:
 
 
 _PRESETS: dict[Quality, _Preset] = {
+    "glance": _Preset(
+        400, 300, 16, 64, 16_384, 384, SurfaceOptions(resolution=96, depth_side=192, depth_sources=0, faces=12_000, texture=512),
+        samples_per_ray=16, depth_weight=0.1, network_learning_rate=1e-2, learning_rate=5e-2,
+    ),
     "draft": _Preset(
         640, 650, 17, 96, 32_768, 800, SurfaceOptions(resolution=160, depth_side=320, depth_sources=0, faces=25_000, texture=1024),
         samples_per_ray=16, depth_weight=0.1, network_learning_rate=1e-2, learning_rate=5e-2,

@@ -97,6 +97,8 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     """
     run = _Run(task)
     Thread(target=_import_ahead, daemon=True).start()
+    if task.options.box is not None:
+        checked_box(task.options.box)
     yield Progress("read", 0.0, "reading photos")
     scene = run.timed("read", _plain(run.read))
     given = len(scene) + len(scene.report.dropped)
@@ -106,6 +108,8 @@ def reconstruct(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     scene, poses, more = yield from run.stage("poses", run.posed(scene))
     findings += more
     working = yield from run.stage("prepare", run.prepared(scene))
+    if run.options.box is not None:
+        working = replace(working, box=checked_box(run.options.box))
     train, held_out = run.split(working)
     maps = None
     if run.options.engine == "general":
@@ -378,6 +382,7 @@ class _Run:
         least = 1
         if isinstance(field, GeneralField):
             maps = yield from self.stage("depth", general_depths(field, scene, options))
+            yield Progress("depth", 1.0, "depth", {"preview": previews.depth(maps, len(maps) // 2, self.task.out)})
             wide = masked((yield from volume_depths(field)), scene)
             if scene.mask_meaning == "object" and len(scene) <= FEW_PHOTOS:
                 least = 0  # the silhouettes have judged already
@@ -389,12 +394,16 @@ class _Run:
         def surface() -> Generator[Progress, None, Triangles]:
             yield Progress("mesh", 0.0, "comparing depths")
             every = maps if stereo is None else inside_box(elected(stereo, maps), field.bounds)
+            if scene.box is not None and self.options.box is not None:
+                every = inside_box(every, scene.box)
             agreed = consistent(every, least=least)
             yield Progress("mesh", 0.4, "fusing")
             voxel = voxel_size(agreed, field.bounds, options)
             mesh = fuse(every, voxel, trusted(every) if least else trusted(every, unconfirmed=1.0))
             yield Progress("mesh", 0.7, "cleaning")
-            return clean(mesh, agreed, options)
+            mesh = clean(mesh, agreed, options)
+            yield Progress("mesh", 1.0, "the surface", {"preview": previews.shape(mesh, scene.posed(), len(scene) // 2, self.task.out)})
+            return mesh
 
         def textured(mesh: Triangles, unwrapper: Unwrapper) -> Generator[Progress, None, Asset]:
             asset = yield from bake(mesh, scene, options.texture, unwrapper)
@@ -507,6 +516,18 @@ def _means(scores: list[HeldOutView]) -> dict[str, float | None]:
         "psnr": float(np.mean([s.psnr for s in scores])), "ssim": float(np.mean([s.ssim for s in scores])),
         "psnr_subject": float(np.mean(subject)) if subject else None,
     }  # fmt: skip
+
+
+def checked_box(corners: tuple[float, ...]) -> np.ndarray:
+    """Lower and upper corner ``[2, 3]`` of six numbers.
+
+    Raises:
+        InputError: they are no box.
+    """
+    box = np.array(corners, dtype=np.float64).reshape(-1)
+    if box.shape != (6,) or not np.isfinite(box).all() or not (box[3:] > box[:3]).all():
+        raise InputError(f"--box {' '.join(f'{v:g}' for v in box)} is no box. Give the lower corner, then the upper one: x y z x y z.")
+    return box.reshape(2, 3)
 
 
 def fingerprint(scene: Scene, task: Task) -> str:

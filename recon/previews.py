@@ -5,16 +5,69 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
 
 from data.cameras import Cameras, mean_up
 from data.images import save_image
 from data.parallel import mapped
 from data.progress import Progress
+from recon.depthmaps import DepthMaps
 from recon.paths import orbit, surrounds, swing
 from recon.surface.asset import Asset
 from recon.surface.raycast import Raycaster, render_mesh
+from recon.surface.triangles import Triangles
 
 _FIELD_OF_VIEW = 42.0
+
+
+def depth_picture(depth: Float[ndarray, "h w"]) -> UInt8[ndarray, "h w 3"]:
+    """Near is yellow, far is blue, unknown is grey; the 2nd to the 98th percentile of the known depths are told apart."""
+    import cv2
+
+    known = np.isfinite(depth) & (depth > 0)
+    near, far = np.percentile(depth[known], [2, 98]) if known.any() else (0.0, 1.0)
+    share = np.clip((far - np.where(known, depth, far)) / max(far - near, 1e-9), 0, 1)
+    colors = cv2.cvtColor(cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_CIVIDIS), cv2.COLOR_BGR2RGB)
+    return np.where(known[..., None], colors, np.uint8(128))
+
+
+def normal_picture(normals: Float[ndarray, "h w 3"], view: Float[ndarray, "3 3"]) -> UInt8[ndarray, "h w 3"]:
+    """World normals in the camera's frame: red to the right, green up, blue towards the viewer; grey where there is none.
+
+    Args:
+        view: rotation from the camera to the world, OpenCV axes.
+    """
+    facing = (normals @ view) * np.array([1.0, -1.0, -1.0])
+    met = np.linalg.norm(normals, axis=-1, keepdims=True) > 0
+    return np.where(met, np.clip(127.5 * (facing + 1), 0, 255), 128).astype(np.uint8)
+
+
+def depth(maps: DepthMaps, view: int, folder: Path) -> str:
+    """`previews/depth.png`: what has been found of one view while the rest is still under way."""
+    (folder / "previews").mkdir(parents=True, exist_ok=True)
+    save_image(folder / "previews" / "depth.png", depth_picture(maps.depth[view]))
+    return "previews/depth.png"
+
+
+def shape(mesh: Triangles, cameras: Cameras, view: int, folder: Path, side: int = 320) -> str:
+    """`previews/shape.png`: the mesh's normals from one photo's camera, before there is a texture."""
+    (folder / "previews").mkdir(parents=True, exist_ok=True)
+    small = cameras.select([view]).resized(np.maximum(cameras.sizes[[view]] * side // cameras.sizes[view].max(), 1))
+    save_image(folder / "previews" / "shape.png", normal_picture(mesh_normals(Raycaster(mesh), small, 0), small.camera_to_world[0, :3, :3]))
+    return "previews/shape.png"
+
+
+def mesh_normals(caster: Raycaster, cameras: Cameras, view: int) -> Float[ndarray, "h w 3"]:
+    """Unit normals of what each pixel sees, towards the camera, world axes; 0 where nothing is met."""
+    width, height = (int(v) for v in cameras.sizes[view])
+    hits, rays = caster.look(cameras, view)
+    met = hits.face >= 0
+    normal = caster.mesh.face_normals[hits.face[met]]
+    normal = normal * -np.sign((normal * rays[met]).sum(1, keepdims=True))
+    out = np.zeros((height * width, 3))
+    out[met] = normal
+    return out.reshape(height, width, 3)
 
 
 def four_sides(asset: Asset, cameras: Cameras, folder: Path, size: int = 480) -> Generator[Progress, None, list[str]]:

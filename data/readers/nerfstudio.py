@@ -49,6 +49,7 @@ def read(folder: Path) -> Scene:
         depth_paths=depths,
         depth_scale=float(meta.get("depth_unit_scale_factor", 0.001)),
         points=points,
+        near_far=_ranges(frames),
         applied_transform=applied,
         splits=_splits(meta, names),
         report=SceneReport(tuple(dropped), tuple(warnings), "nerfstudio"),
@@ -150,6 +151,16 @@ def _side_files(folder: Path, frames: list[dict[str, Any]], key: str, warnings: 
     if missing:
         warnings.append(f"{missing} files named by '{key}' are missing.")
     return tuple(paths) if any(paths) else ()
+
+
+def _ranges(frames: list[dict[str, Any]]) -> np.ndarray | None:
+    """Depth range of each view, where every frame states one (a word of our own: `near` and `far`, in scene units)."""
+    try:
+        ranges = np.array([[float(frame["near"]), float(frame["far"])] for frame in frames])
+    except (KeyError, TypeError, ValueError):
+        return None
+    sound = np.isfinite(ranges).all() and (ranges[:, 0] > 0).all() and (ranges[:, 1] > ranges[:, 0]).all()
+    return ranges if sound else None
 
 
 def _splits(meta: dict[str, Any], names: list[str]) -> dict[str, tuple[int, ...]]:

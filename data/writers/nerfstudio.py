@@ -12,8 +12,12 @@ from data.writers.ply import write_points
 _KEYS = {"opencv": ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"), "fisheye": ("k1", "k2", "k3", "k4"), "pinhole": ()}
 
 
-def write_transforms(folder: Path, scene: Scene) -> Path:
-    """Write ``folder/transforms.json`` (and `points.ply`); paths are relative to ``folder`` where the files lie below it."""
+def write_transforms(folder: Path, scene: Scene, ranges: bool = False) -> Path:
+    """Write ``folder/transforms.json`` (and `points.ply`); paths are relative to ``folder`` where the files lie below it.
+
+    Args:
+        ranges: also each view's depth range, which the format has no word for: `near` and `far`.
+    """
     cameras = scene.posed()
     frames, shared = [], None
     per_frame = [_intrinsics(cameras, i) for i in range(len(scene))]
@@ -25,6 +29,8 @@ def write_transforms(folder: Path, scene: Scene) -> Path:
             frame["mask_path"] = _relative(folder, mask)
         if scene.depth_paths and (depth := scene.depth_paths[i]) is not None:
             frame["depth_file_path"] = _relative(folder, depth)
+        if ranges and scene.near_far is not None:
+            frame["near"], frame["far"] = (float(v) for v in scene.near_far[i])
         frames.append({**frame, **({} if shared else per_frame[i]), "transform_matrix": pose.tolist()})
     meta: dict[str, Any] = dict(shared or {})
     if scene.depth_paths:
