@@ -13,6 +13,7 @@ import tyro
 from app.bench import Bench, run_bench
 from app.export import Format, Target
 from app.robustness import Attack, Inspect, attack_from_config, run_attack, run_inspect, spread
+from app.studio.options import StudioOptions
 from attacks.defences.options import RobustOptions
 from attacks.victims.options import DensityTraining
 from data.errors import Cancelled, InputError, OutputError
@@ -135,17 +136,15 @@ class Export:
 
 @dataclass(frozen=True)
 class Studio:
-    """The web app: drop photos, watch, turn the mesh around, download."""
+    """The web app: photos, cameras, reconstruction, exploring, robustness, export.
 
-    host: str = "127.0.0.1"
-    """Address to listen on; others than your own machine are served only if you say so."""
-    port: int = 7860
-    """First port to try."""
-    projects: Path = Path("~/lumigraph-studio")
-    """Folder for uploads and results."""
-    open: bool = False
-    """Open the page in the browser."""
-    common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)
+    It listens to this machine alone. To let others in, add users (--users FILE --add-user NAME), then start it with --users FILE --host 0.0.0.0;
+    SECURITY.md says what is promised.
+    """
+
+    options: Annotated[StudioOptions, _FLAT] = field(default_factory=StudioOptions)
+    json: bool = False
+    """Accepted for scripts that give it to every command."""
 
 
 @dataclass(frozen=True)
@@ -323,10 +322,21 @@ def _train(command: Train) -> int:
 
 
 def _studio(command: Studio) -> int:
-    from app.studio import launch
+    options = command.options
+    if options.add_user is not None:
+        from getpass import getpass
 
-    defaults = ReconstructOptions(seed=command.common.seed, device=command.common.device)
-    launch(command.host, command.port, command.projects.expanduser(), command.open, defaults)
+        from app.studio.accounts import add_user
+
+        if options.users is None:
+            raise InputError("--add-user needs the file to add to. Give --users FILE as well.")
+        password = getpass(f"Password for {options.add_user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+        add_user(options.users, options.add_user, password)
+        print(f"{options.add_user} can log in now. Start with: lumigraph studio --users {options.users}")
+        return 0
+    from app.studio.server import serve
+
+    serve(options)
     return 0
 
 

@@ -10,12 +10,13 @@ Work = Generator[dict[str, Any], None, dict[str, Any]]
 
 
 def reconstruct_kind(arguments: dict[str, Any]) -> Work:
-    """`arguments`: a `recon.pipeline.Task` as JSON. Result: the report."""
+    """`arguments`: a `recon.options.Task` as JSON; and `page`: whether `view.html` is written too. Result: the report."""
     from app.config import from_json, write_run_file
     from app.report import write_html
     from recon.options import Task
     from recon.pipeline import overall, reconstruct
 
+    page = arguments.pop("page", False)
     task = from_json(Task, arguments)
     engine = "hashgrid"
 
@@ -27,6 +28,10 @@ def reconstruct_kind(arguments: dict[str, Any]) -> Work:
     report = yield from _events(reconstruct(task), share)
     write_run_file(task)
     write_html(task.out, report)
+    if page:
+        from app.export import ExportTask, export
+
+        yield from _events(export(ExportTask(task.out, "html")), lambda p: 1.0)
     return report
 
 
@@ -76,6 +81,65 @@ def inspect_kind(arguments: dict[str, Any]) -> Work:
     return (yield from _events(inspect_photos(from_json(InspectTask, arguments)), lambda p: p.fraction))
 
 
+def intake_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: an `app.intake.IntakeTask` as JSON. Result: the content of `photos.json`."""
+    from app.config import from_json
+    from app.intake import IntakeTask, intake
+
+    return (yield from _events(intake(from_json(IntakeTask, arguments)), lambda p: p.fraction))
+
+
+def examine_kind(arguments: dict[str, Any]) -> Work:
+    """The same for photos that are there already."""
+    from app.config import from_json
+    from app.intake import IntakeTask, examine
+
+    return (yield from _events(examine(from_json(IntakeTask, arguments)), lambda p: p.fraction))
+
+
+def masks_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: `scene`, the folder of photos. Writes `masks/` in it. Result: how much of each photo its mask covers."""
+    from pathlib import Path
+
+    from data.foreground import cut_out
+    from data.readers import read_scene
+
+    root = Path(arguments["scene"])
+    covers = yield from _events(cut_out(read_scene(root, root), root / "masks"), lambda p: p.fraction)
+    return {"covers": covers}
+
+
+def cameras_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: an `app.posing.CamerasTask` as JSON. Result: the content of `cameras.json`, without points."""
+    from app.config import from_json
+    from app.posing import CamerasTask, find_cameras
+
+    content = yield from _events(find_cameras(from_json(CamerasTask, arguments)), lambda p: max(p.fraction, 0.0) * (0.9 if p.stage == "poses" else 1.0))
+    return {key: content[key] for key in ("source", "reprojection_error_px", "findings", "dropped")} | {"registered": len(content["cameras"])}
+
+
+def view_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: an `app.views.ViewTask` as JSON. Result: the files written."""
+    from app.config import from_json
+    from app.views import ViewTask, view
+
+    return (yield from _events(view(from_json(ViewTask, arguments)), lambda p: p.fraction))
+
+
+def pack_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: `folder` and `out`. Result: the zip of all that is in the folder, but for what only a resumed run needs."""
+    from app.packing import pack
+
+    return (yield from _events(pack(arguments["folder"], arguments["out"]), lambda p: p.fraction))
+
+
+def machine_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: `root`. Result: what this machine is and how fast."""
+    from app.estimates import measure
+
+    return (yield from _events(measure(arguments), lambda p: p.fraction))
+
+
 def _events(work: Generator[Progress, None, Any], overall: Callable[[Progress], float], interval: float = 0.1) -> Generator[dict[str, Any], None, Any]:
     """Progress as dictionaries, at most one in ``interval`` seconds within a stage: a step may take a millisecond."""
     last_stage, last_time = "", 0.0
@@ -99,4 +163,6 @@ def _events(work: Generator[Progress, None, Any], overall: Callable[[Progress], 
 
 KINDS: dict[str, Callable[[dict[str, Any]], Work]] = {
     "reconstruct": reconstruct_kind, "render": render_kind, "export": export_kind, "attack": attack_kind, "inspect": inspect_kind,
+    "intake": intake_kind, "examine": examine_kind, "masks": masks_kind, "cameras": cameras_kind, "view": view_kind, "pack": pack_kind,
+    "machine": machine_kind,
 }  # fmt: skip

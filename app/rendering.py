@@ -44,8 +44,7 @@ def render(task: RenderTask) -> Generator[Progress, None, dict[str, Any]]:
     if task.width < 16 or task.height < 16 or task.frames < 1:
         raise InputError("Width and height must be at least 16, frames at least 1. Give larger numbers.")
     cameras, stills = _cameras(task)
-    makers = {"mesh": _mesh_pictures, "realtime": _realtime_pictures if task.show == "color" else _mesh_pictures, "field": _field_pictures}
-    pictures = makers[task.what](task, cameras)
+    pictures = pictures_of(task, cameras)
     if not stills:
         out = task.out or task.result / f"{Path(task.path).stem}.mp4"
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +58,12 @@ def render(task: RenderTask) -> Generator[Progress, None, dict[str, Any]]:
         save_image(Path(files[-1]), picture)
         yield Progress("render", (i + 1) / len(cameras), f"picture {i + 1} of {len(cameras)}")
     return {"files": files}
+
+
+def pictures_of(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:
+    """What the task asks for, camera by camera; depth and normals of the real-time picture are the mesh's."""
+    makers = {"mesh": _mesh_pictures, "realtime": _realtime_pictures if task.show == "color" else _mesh_pictures, "field": _field_pictures}
+    return makers[task.what](task, cameras)
 
 
 def _cameras(task: RenderTask) -> tuple[Cameras, bool]:

@@ -1,5 +1,1 @@
-"""The web app: one page over the same jobs as the command line."""
-
-from app.studio.page import launch
-
-__all__ = ["launch"]
+"""The web app: a walk from photos to export, over the same jobs as the command line."""

@@ -63,7 +63,7 @@ def _meta(baked: Baked, cameras: Cameras, title: str) -> dict[str, object]:
         "forwards": cameras.forwards.tolist(), "ups": (-cameras.camera_to_world[:, :3, 1]).tolist(), "up": mean_up(cameras).tolist(),
         "fov": np.degrees(2 * np.arctan(0.5 * size[1] / k[:, 1, 1])).tolist(),
         "lenses": [{"fx": m[0, 0], "fy": m[1, 1], "cx": m[0, 2], "cy": m[1, 2]} for m in k], "spread": mean_distance(cameras), "home": middle,
-        "focus": (focus - baked.origin).tolist(), "size": float(np.linalg.norm(high - low)), "layers": len(baked.around.layers) + 1,
+        "focus": (focus - baked.origin).tolist(), "origin": np.asarray(baked.origin, dtype=float).tolist(), "size": float(np.linalg.norm(high - low)), "layers": len(baked.around.layers) + 1,
         "how": {"sharpness": baked.how.sharpness, "floor": baked.how.floor, "photos": baked.how.photos}, "tolerance": TOLERANCE, "border": BORDER,
         "least_cosine": LEAST_COSINE,
     }  # fmt: skip

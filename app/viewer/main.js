@@ -1,7 +1,7 @@
 // The viewer: a mesh that shows its photos, blended in the fragment shader. `make viewer` bundles this with three.js into bundle.js.
 import {
   BackSide, BufferAttribute, BufferGeometry, Color, DataArrayTexture, DoubleSide, FloatType, FrontSide, GLSL3, LinearFilter,
-  DepthTexture, LineBasicMaterial, LineSegments, Matrix4, Mesh, MeshBasicMaterial, NearestFilter, PerspectiveCamera, RawShaderMaterial,
+  DepthTexture, LineBasicMaterial, LineSegments, Matrix4, Mesh, MeshBasicMaterial, NearestFilter, PerspectiveCamera, Quaternion, RawShaderMaterial,
   RedFormat, SRGBColorSpace, Scene, Vector2, Vector3, WebGLArrayRenderTarget, WebGLRenderer, WebGLRenderTarget,
 } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
@@ -199,10 +199,52 @@ async function start() {
     if (frames.visible || wire.visible) renderer.render(frames, camera);
   }
 
+  // Inside another page: it is told where we stand, and may say where to go.
+  let toldAt = 0;
+  function tell(now) {
+    if (window.parent === window || now - toldAt < 150) return;
+    toldAt = now;
+    camera.updateMatrixWorld();
+    const e = camera.matrixWorld.elements, o = meta.origin;
+    // OpenCV axes: y down, z forward; in the input's coordinates.
+    const pose = [0, 1, 2].map((r) => [e[r], -e[4 + r], -e[8 + r], e[12 + r] + o[r]]);
+    const fov = pinned !== null ? meta.fov[pinned] : camera.fov;
+    window.parent.postMessage({ lumigraph: "camera", camera_to_world: [...pose, [0, 0, 0, 1]], fov, aspect: camera.aspect }, "*");
+  }
+  function stand(view) {
+    const p = view.camera_to_world, o = meta.origin, at = new Vector3(p[0][3] - o[0], p[1][3] - o[1], p[2][3] - o[2]);
+    const forward = new Vector3(p[0][2], p[1][2], p[2][2]), up = new Vector3(-p[0][1], -p[1][1], -p[2][1]);
+    const reach = Math.max(camera.position.distanceTo(controls.target), 1e-6);
+    pinned = null;
+    camera.up.copy(up);
+    camera.fov = view.fov;
+    camera.position.copy(at);
+    controls.target.copy(at).addScaledVector(forward, reach);
+    camera.lookAt(controls.target);
+    camera.updateProjectionMatrix();
+  }
+  let flight = null;
+  function fly(now) {
+    const t = Math.min((now - flight.start) / flight.length, 1) * (flight.views.length - 1), i = Math.min(Math.floor(t), flight.views.length - 2), s = t - i;
+    const [a, b] = [flight.views[i], flight.views[i + 1]].map((v) => {
+      const p = v.camera_to_world, m = new Matrix4().set(...p[0].slice(0, 3), 0, ...p[1].slice(0, 3), 0, ...p[2].slice(0, 3), 0, 0, 0, 0, 1);
+      return { turn: new Quaternion().setFromRotationMatrix(m), at: new Vector3(p[0][3], p[1][3], p[2][3]), fov: v.fov };
+    });
+    const m = new Matrix4().makeRotationFromQuaternion(a.turn.slerp(b.turn, s)).elements, at = a.at.lerp(b.at, s);
+    stand({ camera_to_world: [[m[0], m[4], m[8], at.x], [m[1], m[5], m[9], at.y], [m[2], m[6], m[10], at.z], [0, 0, 0, 1]], fov: a.fov + (b.fov - a.fov) * s });
+    if (now - flight.start >= flight.length) flight = null;
+  }
+  addEventListener("message", (event) => {
+    if (event.source !== window.parent || window.parent === window || !event.data) return;
+    if (event.data.lumigraph === "look") { stand(event.data.view); draw(); toldAt = 0; tell(performance.now()); }
+    if (event.data.lumigraph === "play" && event.data.views.length > 1) flight = { start: performance.now(), length: 1500 * (event.data.views.length - 1), views: event.data.views };
+  });
+
   // A slow machine blends fewer photos.
   let before = 0, slow = 0;
   function loop(now) {
-    if (controls.update() || turning) {
+    if (flight) fly(now);
+    if (controls.update() || turning || flight) {
       const gap = now - before;
       slow = gap > 50 && gap < 1000 ? slow + 1 : Math.max(slow - 1, 0);
       if (slow > 12 && count > 3) { useOf(count - 1); slow = 0; }
@@ -210,6 +252,7 @@ async function start() {
       draw();
     }
     before = now;
+    tell(now);
     requestAnimationFrame(loop);
   }
 

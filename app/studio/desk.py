@@ -1,0 +1,526 @@
+"""What a person can ask of the studio, without any page: the page's buttons and its API call these methods, and so may a Python program.
+
+Every method takes the user first and finds the project among theirs; nothing here believes a path that came from outside.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from app import estimates
+from app.config import from_json, to_json
+from app.export import ExportTask
+from app.intake import IntakeTask, left_out
+from app.posing import CamerasTask
+from app.projects import EXAMPLE, Project, Projects
+from app.queue import JobQueue, Limits, Ticket
+from app.rendering import RenderTask
+from app.studio.options import StudioOptions
+from app.views import ViewTask
+from data.errors import InputError
+from data.files import write_json
+from data.sniff import safe_name
+from recon.options import ReconstructOptions, Task
+
+SHOWN = ("thumbs", "results", "renders", "robustness", "exports", "scene", "left_out")
+"""Folders of a project that the page may show files of."""
+SUFFIXES = {
+    ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", ".html": "text/html; charset=utf-8",
+    ".json": "application/json", ".toml": "text/plain; charset=utf-8", ".csv": "text/csv; charset=utf-8", ".glb": "model/gltf-binary", ".obj": "text/plain; charset=utf-8",
+    ".mtl": "text/plain; charset=utf-8", ".ply": "application/octet-stream", ".stl": "model/stl", ".usdz": "model/vnd.usdz+zip", ".zip": "application/zip",
+}  # fmt: skip
+
+
+class Desk:
+    """All projects, the queue, and the rules of one studio."""
+
+    def __init__(self, options: StudioOptions) -> None:
+        self.options = options
+        self.root = options.projects.expanduser().resolve()
+        self.projects = Projects(self.root)
+        self._previews: dict[str, str] = {}
+        self.queue = JobQueue(self.root, _lanes(options.device), Limits(options.most_waiting, 5 * options.most_waiting), self._ended)
+
+    def start(self) -> None:
+        """Begin to work; what an earlier server left is gone on with."""
+        self.queue.start()
+        self.sweep()
+
+    def stop(self) -> None:
+        """Stop all jobs, resumable."""
+        self.queue.stop()
+
+    def sweep(self) -> list[str]:
+        """Delete what the owner of the studio said is to be deleted."""
+        busy = {t.project for t in self.queue.open_tickets()}
+        return self.projects.sweep(self.options.delete_after_days, busy)
+
+    # --- projects -----------------------------------------------------------------------------------------------------
+
+    def create(self, user: str, name: str, files: Sequence[tuple[Path, str]]) -> Project:
+        """A new project of uploaded files (where they are, what the person called them); they are moved."""
+        if not files:
+            raise InputError("No photos were given. Choose photos, a video or a zip.")
+        self._check_upload(files)
+        project = self.projects.create(user, name)
+        self._take(project, files)
+        return project
+
+    def add(self, user: str, project_id: str, files: Sequence[tuple[Path, str]]) -> Project:
+        """More photos for a project; its cameras are found anew."""
+        project = self.projects.open(user, project_id)
+        if not files:
+            raise InputError("No photos were given. Choose some.")
+        self._check_upload(files)
+        self._photos_may_change(project)
+        self._forget_cameras(project)
+        self._take(project, files)
+        return project
+
+    def example(self, user: str) -> Project:
+        """The bundled still life as a project."""
+        project = self.projects.create(user, "Example: still life")
+        shutil.copytree(EXAMPLE, project.folder / "scene", dirs_exist_ok=True)
+        self._submit(project, "examine", "Looking at the photos", to_json(IntakeTask(project.folder, self.options.most_photos)))
+        return project
+
+    def listed(self, user: str) -> list[dict[str, Any]]:
+        """A user's projects."""
+        out = []
+        for project in self.projects.of(user):
+            photos = len(project.read("photos.json").get("photos", []))
+            out.append({"id": project.id, "name": project.name, "photos": photos, "results": project.results(), "bytes": project.size(), "touched": project.touched()})
+        return out
+
+    def rename(self, user: str, project_id: str, name: str) -> None:
+        self.projects.rename(self.projects.open(user, project_id), name)
+
+    def delete(self, user: str, project_id: str) -> None:
+        """For good, with its jobs."""
+        project = self.projects.open(user, project_id)
+        self.queue.forget(project.key)
+        self.projects.delete(project)
+
+    # --- photos and cameras -------------------------------------------------------------------------------------------
+
+    def leave_out(self, user: str, project_id: str, names: Sequence[str], out: bool = True) -> None:
+        """Photos that are not to be used, or are again."""
+        project = self.projects.open(user, project_id)
+        self._photos_may_change(project)
+        if project.read("photos.json").get("format") not in ("photos", "video", "nerfstudio"):
+            raise InputError("These photos came with cameras of their own, as one data set. Leave photos out before you pack it.")
+        left_out(project.folder, list(names), out)
+        self._forget_cameras(project)
+        self._submit(project, "examine", "Looking at the photos", to_json(IntakeTask(project.folder, self.options.most_photos)))
+
+    def masks(self, user: str, project_id: str, how: str) -> Ticket | None:
+        """`auto`: cut the thing out of every photo; `none`: forget the masks."""
+        project = self.projects.open(user, project_id)
+        self._photos_may_change(project)
+        if how == "auto":
+            if project.read("photos.json").get("masked") and not project.meta.get("masks"):
+                raise InputError("These photos came with masks of their own. They are used as they are.")
+            project.update(masks="auto")
+            self._forget_cameras(project)
+            return self._submit(project, "masks", "Cutting the subject out", {"scene": str(project.folder / "scene")})
+        if how != "none":
+            raise InputError(f"Masks cannot be '{how}'. Choose auto or none.")
+        shutil.rmtree(project.folder / "scene" / "masks", ignore_errors=True)
+        project.update(masks=None)
+        self._forget_cameras(project)
+        return None
+
+    def find_cameras(self, user: str, project_id: str) -> Ticket:
+        project = self.projects.open(user, project_id)
+        photos = self._photos(project)
+        known = project.read("photos.json").get("posed", False)
+        expected = None if known else estimates.of_poses(self.root, photos).middle
+        return self._submit(project, "cameras", "Finding the cameras", to_json(CamerasTask(project.folder)), expected)
+
+    def crop(self, user: str, project_id: str, box: Sequence[float] | None) -> None:
+        """The part of the scene that is meshed; None: found from the photos."""
+        project = self.projects.open(user, project_id)
+        if box is not None:
+            import math
+
+            values = [float(v) for v in box]
+            if len(values) != 6 or not all(math.isfinite(v) for v in values) or not all(values[k] < values[k + 3] for k in range(3)):
+                raise InputError("That is no box. Its upper corner must lie above its lower one on every axis.")
+            project.update(box=values)
+        else:
+            project.update(box=None)
+
+    # --- reconstruction -----------------------------------------------------------------------------------------------
+
+    def estimate(self, user: str, project_id: str, quality: str = "draft", engine: str = "auto", tune: str = "none") -> dict[str, Any]:
+        """How long it will take here, and on what that rests."""
+        project = self.projects.open(user, project_id)
+        photos = self._photos(project)
+        settled = self._options(quality, engine, tune, "standard").engine_for(photos)
+        known = bool(project.read("cameras.json")) or bool(project.read("photos.json").get("posed"))
+        found = estimates.reconstruction(self.root, photos, settled, quality, tune, known)
+        return {"seconds": [round(found.low), round(found.high)], "text": str(found), "basis": found.basis, "engine": settled}
+
+    def reconstruct(self, user: str, project_id: str, quality: str = "draft", engine: str = "auto", tune: str = "none", weights: str = "standard") -> Ticket:
+        project = self.projects.open(user, project_id)
+        options = self._options(quality, engine, tune, weights)
+        if (box := project.meta.get("box")) is not None:
+            options = replace(options, box=tuple(box))
+        expected = self.estimate(user, project_id, quality, engine, tune)
+        task = Task(project.folder / "scene", project.new_result(quality), options, resume=True)
+        title = f"Reconstructing ({quality})"
+        return self._submit(project, "reconstruct", title, {**to_json(task), "page": True}, (expected["seconds"][0] * expected["seconds"][1]) ** 0.5)
+
+    def cancel(self, user: str, project_id: str, job: str) -> dict[str, Any]:
+        return self._told(self.queue.cancel(self.projects.open(user, project_id).key, job))
+
+    def resume(self, user: str, project_id: str, job: str) -> dict[str, Any]:
+        return self._told(self.queue.again(self.projects.open(user, project_id).key, job))
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def view(self, user: str, project_id: str, result: str | None, camera: Mapping[str, Any] | None = None, photo: str = "", what: str = "field", show: str = "color") -> Ticket:
+        """A picture from a camera (`camera_to_world` 4 x 4 OpenCV, `fov` degrees, `aspect`) or a photo's place, beside that photo."""
+        project = self.projects.open(user, project_id)
+        folder = project.result(result)
+        number = f"{int(time.time() * 1000)}"
+        content: dict[str, Any] = {"result": str(folder), "out": str(project.folder / "renders" / f"view-{number}.png"), "photo": str(photo), "what": what, "show": show, "device": self.options.device}
+        if camera is not None:
+            try:
+                content |= {
+                    "camera_to_world": [[float(v) for v in row] for row in camera["camera_to_world"]],
+                    "fov": float(camera.get("fov", 50)), "aspect": float(camera.get("aspect", 4 / 3)),
+                }  # fmt: skip
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(f"The camera cannot be used ({error}). Give camera_to_world, fov and aspect.") from None
+        elif not photo:
+            raise InputError("Say from where: a camera, or the name of a photo.")
+        task = from_json(ViewTask, content, "the view")
+        return self._submit(project, "view", "Drawing a picture", to_json(task), key=f"view {what} {show} {photo}")
+
+    def video(
+        self, user: str, project_id: str, result: str | None, path: str | Sequence[Mapping[str, Any]] = "orbit", seconds: float = 4.0, what: str = "realtime",
+        width: int = 640, height: int = 480, loop: bool = False,
+    ) -> Ticket:  # fmt: skip
+        """A video along `orbit` or `swing`, or through key views (`camera_to_world` OpenCV, `fov`)."""
+        project = self.projects.open(user, project_id)
+        folder = project.result(result)
+        name = f"video-{int(time.time() * 1000)}"
+        if not (0.1 <= float(seconds) <= 60) or not (64 <= int(width) <= 1920 and 64 <= int(height) <= 1920):
+            raise InputError("Videos last 0.1 to 60 seconds, and their sides are 64 to 1920 pixels. Choose within that.")
+        if isinstance(path, str):
+            if path not in ("orbit", "swing"):
+                raise InputError(f"'{path}' is no path. Choose orbit, swing, or give key views.")
+            way = path
+        else:
+            if not 2 <= len(path) <= 100:
+                raise InputError(f"A path needs 2 to 100 key views, not {len(path)}. Add views where you want to pass.")
+            way = str(project.folder / "renders" / f"{name}.json")
+            write_json(_made(Path(way)), {"keyframes": [_keyframe(k) for k in path], "seconds": float(seconds), "loop": bool(loop)})
+        task = from_json(RenderTask, {
+            "result": str(folder), "path": way, "out": str(_made(project.folder / "renders" / f"{name}.mp4")), "what": what, "frames": max(int(20 * float(seconds)), 2),
+            "width": int(width), "height": int(height), "device": self.options.device,
+        }, "the video")  # fmt: skip
+        return self._submit(project, "render", "Filming", to_json(task))
+
+    def keys(self, user: str, project_id: str, views: Sequence[Mapping[str, Any]]) -> Project:
+        """The key views of a film that is being planned."""
+        project = self.projects.open(user, project_id)
+        if len(views) > 100:
+            raise InputError("A film takes at most 100 views. Remove some.")
+        for view in views:
+            _keyframe(view)
+        project.update(keys=[{"camera_to_world": view["camera_to_world"], "fov": float(view.get("fov", 50.0))} for view in views])
+        return project
+
+    # --- robustness ---------------------------------------------------------------------------------------------------
+
+    def inspect(self, user: str, project_id: str) -> Ticket:
+        """Look for signs of tampering in the photos."""
+        project = self.projects.open(user, project_id)
+        self._photos(project)
+        return self._submit(project, "inspect", "Looking for tampering", {"photos": str(project.folder / "scene"), "device": self.options.device})
+
+    def attack(self, user: str, project_id: str, result: str | None, method: str = "nerfool", eps: float = 8.0, steps: int = 30) -> Ticket:
+        """Show what a small change of the photos does to one view of the general engine."""
+        from attacks.bench.suite import Suite, SuiteOptions
+
+        project = self.projects.open(user, project_id)
+        folder = project.result(result)
+        if method not in ("nerfool", "pgd", "depth", "fgsm"):
+            raise InputError(f"The demonstration knows no attack '{method}'. Choose nerfool, pgd, depth or fgsm; `lumigraph attack` has them all.")
+        if not 1 <= int(steps) <= 200:
+            raise InputError("The demonstration takes 1 to 200 steps. `lumigraph attack` takes any number.")
+        options = SuiteOptions(
+            method=(method,), eps=(float(eps),), seeds=1, targets=1, side=252, look=252, steps=None if method == "fgsm" else int(steps),
+        ).checked()  # fmt: skip
+        out = project.folder / "robustness" / f"attack-{int(time.time() * 1000)}"
+        suite = Suite((folder,), out, options, self.options.device)
+        return self._submit(project, "attack", f"Attacking ({method}, {float(eps):g}/255)", {**to_json(suite), "command": f"lumigraph attack RESULT --method {method} --eps {float(eps):g} --seeds 1 --targets 1 --side 252 --look 252 --steps {int(steps)}"})
+
+    # --- export -------------------------------------------------------------------------------------------------------
+
+    def export(
+        self, user: str, project_id: str, result: str | None, format: str = "glb", target: str = "none", faces: int | None = None, texture: int | None = None,
+        flatten: bool = False, normal_map: bool = False,
+    ) -> Ticket:  # fmt: skip
+        """A file for another program, in `exports/`."""
+        project = self.projects.open(user, project_id)
+        folder = project.result(result)
+        wanted = {"result": str(folder), "target": target, "flatten": bool(flatten), "normal_map": bool(normal_map)}
+        if target == "none":
+            wanted["format"] = format
+        for key, value in (("faces", faces), ("texture", texture)):
+            if value:
+                wanted[key] = int(value)
+        task = from_json(ExportTask, wanted, "the export")
+        settled = task.settled()
+        name = safe_name(project.name).replace(" ", "-")
+        suffix = {"points": "_points.ply", "html": ".html", "transforms": "_transforms", "colmap": "_colmap"}.get(str(settled.format), f"{'' if target == 'none' else '_' + target}.{settled.format}")
+        out = _made(project.folder / "exports" / folder.name / f"{name}{suffix}")
+        return self._submit(project, "export", f"Exporting ({target if target != 'none' else settled.format})", to_json(replace(task, out=out)))
+
+    def pack(self, user: str, project_id: str, result: str | None) -> Ticket:
+        """Everything of a result as one zip."""
+        project = self.projects.open(user, project_id)
+        folder = project.result(result)
+        name = safe_name(project.name).replace(" ", "-")
+        return self._submit(project, "pack", "Packing everything", {"folder": str(folder), "out": str(_made(project.folder / "exports" / folder.name / f"{name}_{folder.name}.zip"))})
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def status(self, user: str, project_id: str | None) -> dict[str, Any]:
+        """What is going on: the project's jobs, the queue, and a `version` that changes whenever a page should look again."""
+        queue = [{"mine": t.owner == user, "title": t.title if t.owner == user else "Somebody's job", "status": t.status, "small": t.small} for t in self.queue.open_tickets()]
+        if not project_id:
+            return {"project": None, "jobs": [], "queue": queue, "version": "none"}
+        project = self.projects.open(user, project_id)
+        tickets = self.queue.of(project.key)
+        jobs = [self._told(t) for t in tickets if not t.ended_already] + [self._told(t) for t in tickets if t.ended_already][-4:]
+        marks = [f"{t.id}{t.status}" for t in tickets]
+        marks += [str((project.folder / n).stat().st_mtime_ns) for n in ("project.json", "photos.json", "cameras.json") if (project.folder / n).exists()]
+        version = hashlib.sha256(" ".join(marks).encode()).hexdigest()[:16]
+        return {"project": {"id": project.id, "name": project.name}, "jobs": jobs, "queue": queue, "version": version}
+
+    def _told(self, ticket: Ticket) -> dict[str, Any]:
+        """A ticket as the page and API clients see it: no paths, links instead."""
+        out: dict[str, Any] = {
+            "id": ticket.id, "kind": ticket.kind, "title": ticket.title, "status": ticket.status, "message": ticket.message,
+            "can_resume": ticket.status in ("cancelled", "failed") and ticket.kind not in ("view",), "files": self.links(ticket),
+        }  # fmt: skip
+        now = time.time()
+        if ticket.status == "running":
+            heard = self.queue.last_event(ticket.id)
+            share = min(max(heard[0].overall, 0.0), 1.0) if heard else 0.0
+            elapsed = now - ticket.started
+            out |= {"stage": heard[0].stage if heard else "start", "words": heard[0].message if heard else "", "share": round(share, 4), "elapsed": round(elapsed, 1)}
+            out["left"] = _left(elapsed, share, ticket.estimate)
+            if heard and heard[0].values.get("preview") and ticket.kind == "reconstruct":
+                self._previews[ticket.id] = str(heard[0].values["preview"])
+            if ticket.id in self._previews:
+                path = Path(ticket.arguments["out"]) / self._previews[ticket.id]
+                if path.exists():
+                    out["preview"] = f"{self.link(path)}?{path.stat().st_mtime_ns}"
+        elif ticket.status == "queued":
+            ahead = [t for t in self.queue.open_tickets() if t.small == ticket.small]
+            out["ahead"] = next((i for i, t in enumerate(ahead) if t.id == ticket.id), 0)
+        elif ticket.started:
+            out["seconds"] = round(ticket.ended - ticket.started, 1)
+        return out
+
+    def links(self, ticket: Ticket) -> list[dict[str, Any]]:
+        """What a finished ticket made, as links that its owner can follow."""
+        files = ticket.result.get("files", []) if ticket.status == "done" else []
+        paths = [Path(f) for f in files if isinstance(f, str)]
+        return [{"name": p.name, "url": self.link(p), "bytes": p.stat().st_size} for p in paths if p.is_file() and p.is_relative_to(self.root)]
+
+    def link(self, path: Path) -> str:
+        """The page's address of a project's file."""
+        _, project, *rest = path.relative_to(self.root).parts
+        return "/files/" + quote("/".join([project, *rest]))
+
+    def file(self, user: str, project_id: str, inner: str) -> tuple[Path, str]:
+        """A file that the user may see, and its media type.
+
+        Raises:
+            InputError: there is no such file for them.
+        """
+        project = self.projects.open(user, project_id)
+        missing = InputError("There is no such file. Reload the page.")
+        parts = Path(inner).parts
+        if not parts or parts[0] not in SHOWN or any(p.startswith(".") for p in parts) or "\0" in inner:
+            raise missing
+        path = project.folder / inner
+        kind = SUFFIXES.get(path.suffix.lower())
+        try:
+            real = path.resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):
+            raise missing from None
+        if kind is None or not real.is_file() or not real.is_relative_to(project.folder.resolve()) or real != project.folder.resolve() / inner:
+            raise missing
+        if kind.startswith("text/html") and parts[0] not in ("results", "exports", "robustness"):
+            raise missing
+        return real, kind
+
+    def machine(self) -> str:
+        """One line about the machine."""
+        try:
+            m = json.loads((self.root / "machine.json").read_text())
+        except (OSError, ValueError):
+            return "This machine is being measured."
+        gpu = ", ".join(m["gpus"]) if m["gpus"] else "no GPU"
+        return f"{m['cores']} processor cores, {m['memory_gb']:g} GB memory, {gpu}"
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _submit(self, project: Project, kind: str, title: str, arguments: Mapping[str, Any], expected: float | None = None, key: str = "") -> Ticket:
+        same = [t for t in self.queue.of(project.key) if not t.ended_already and t.kind == kind and t.title == title and kind not in ("view", "render", "export", "reconstruct")]
+        if same:  # a second click asks for nothing new
+            return same[-1]
+        project.update(touched=time.time())
+        return self.queue.add(project.key, kind, title, arguments, expected)
+
+    def _ended(self, ticket: Ticket) -> None:
+        """Learn from how long a reconstruction took; look at photos again that have masks now."""
+        owner, project_id = ticket.project.split("/")
+        if ticket.status == "done" and ticket.kind == "reconstruct":
+            report = _report(Path(ticket.arguments["out"]))
+            if report and ticket.tries == 1:
+                n, options = report["views"]["used"], ticket.arguments["options"]
+                expected = estimates.expected(n, report["engine"], report["quality_preset"], options.get("tune", "none"))
+                poses = report["seconds"].get("poses", 0.0)
+                estimates.learn(self.root, f"{report['engine']} {report['quality_preset']}", ticket.ended - ticket.started - poses, expected)
+        if ticket.status == "done" and ticket.kind == "cameras" and ticket.result.get("source") == "colmap":
+            n = int(ticket.result.get("registered", 0)) + len(ticket.result.get("dropped", []))
+            estimates.learn(self.root, "cameras", ticket.ended - ticket.started, estimates.poses_seconds(n))
+        if ticket.status == "done" and ticket.kind == "inspect":
+            try:
+                project = self.projects.open(owner, project_id)
+                full = _last_result(project.folder / "jobs" / ticket.id)
+                write_json(_made(project.folder / "robustness" / "inspection.json"), full)
+                project.update(inspected=time.time())
+            except InputError:
+                pass
+
+    def _take(self, project: Project, files: Sequence[tuple[Path, str]]) -> None:
+        incoming = project.folder / "incoming"
+        for number, (path, name) in enumerate(files):
+            place = incoming / f"{number:05d}"
+            place.mkdir(parents=True, exist_ok=True)
+            # Linked, not moved: the same photo may just have been uploaded by somebody else, and then it is the same file.
+            try:
+                os.link(path, place / safe_name(name))
+            except OSError:
+                shutil.copyfile(path, place / safe_name(name))
+        self._submit(project, "intake", "Looking at the photos", to_json(IntakeTask(project.folder, self.options.most_photos)))
+
+    def _check_upload(self, files: Sequence[tuple[Path, str]]) -> None:
+        o = self.options
+        if len(files) > o.most_photos + 1:
+            raise InputError(f"{len(files)} files are more than the {o.most_photos} allowed. Choose the best photos.")
+        total = sum(path.stat().st_size for path, _ in files)
+        if total > o.most_upload_mb * 2**20:
+            raise InputError(f"{total / 2**20:.0f} MB are more than the {o.most_upload_mb} MB allowed. Choose fewer or smaller photos.")
+        if shutil.disk_usage(self.root).free < 2 * total + 2**29:
+            raise InputError("The disk is nearly full. Delete old projects, or ask whoever runs this studio to make room.")
+
+    def _photos(self, project: Project) -> int:
+        photos = len(project.read("photos.json").get("photos", []))
+        if photos < 2:
+            raise InputError("There are no photos to work with yet. Add at least 2, better 20, and wait until they have been looked at.")
+        return photos
+
+    def _photos_may_change(self, project: Project) -> None:
+        if any(not t.ended_already and t.kind not in ("view", "export", "pack", "render") for t in self.queue.of(project.key)):
+            raise InputError("This project is being worked on. Wait until that has ended, or cancel it.")
+
+    def _forget_cameras(self, project: Project) -> None:
+        """Estimated cameras belong to the photos that they were estimated from."""
+        (project.folder / "cameras.json").unlink(missing_ok=True)
+        if project.meta.get("box") is not None:
+            project.update(box=None)
+        shutil.rmtree(project.folder / ".poses", ignore_errors=True)
+        if not project.read("photos.json").get("posed"):
+            for name in ("transforms.json", "points.ply"):
+                (project.folder / "scene" / name).unlink(missing_ok=True)
+
+    def _options(self, quality: str, engine: str, tune: str, weights: str) -> ReconstructOptions:
+        content = {"quality": quality, "engine": engine, "tune": tune, "weights": weights, "device": self.options.device, "seed": self.options.seed}
+        return from_json(ReconstructOptions, content, "the reconstruction")
+
+    def findings(self, project: Project) -> dict[str, Any]:
+        """`photos.json`, `cameras.json` without points, and what is left out."""
+        out = project.folder / "left_out"
+        return {
+            "photos": project.read("photos.json"), "left_out": sorted(p.name for p in out.iterdir()) if out.is_dir() else [],
+            "masks": project.meta.get("masks") or "none", "box": project.meta.get("box"),
+        }  # fmt: skip
+
+
+def _left(elapsed: float, share: float, expected: float | None) -> float | None:
+    """Seconds to go: what was expected counts at first, what is seen from then on."""
+    seen = elapsed * (1 - share) / share if share > 0.03 else None
+    planned = max(expected - elapsed, 0.05 * expected) if expected else None
+    if seen is None or planned is None:
+        return seen if planned is None else planned
+    trust = min(share / 0.5, 1.0)
+    return trust * seen + (1 - trust) * planned
+
+
+def _lanes(device: str) -> tuple[dict[str, str], ...]:
+    """One heavy lane a GPU, or one for the processor; told without importing PyTorch, which would hold memory in the server."""
+    if device == "cpu":
+        return ({},)
+    import subprocess
+
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ({},)
+    count = sum(line.startswith("GPU ") for line in listed.splitlines())
+    return tuple({"CUDA_VISIBLE_DEVICES": str(i)} for i in range(count)) if count > 1 else ({},)
+
+
+def _keyframe(key: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenCV pose of a key view -> nerfstudio's keyframe."""
+    import numpy as np
+
+    from data.cameras import opencv_to_opengl
+
+    try:
+        pose = np.array([[float(v) for v in row] for row in key["camera_to_world"]])
+        fov = float(key.get("fov", 50.0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"A key view cannot be used ({error}). Give camera_to_world, 4 x 4, and fov.") from None
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+        raise InputError("A key view's camera_to_world is not 4 x 4 finite numbers. Remove it.")
+    return {"matrix": opencv_to_opengl(pose).tolist(), "fov": fov}
+
+
+def _made(path: Path) -> Path:
+    """The path, whose folder exists now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _report(result: Path) -> dict[str, Any]:
+    try:
+        return json.loads((result / "report.json").read_text())  # type: ignore[no-any-return]
+    except (OSError, ValueError):
+        return {}
+
+
+def _last_result(job: Path) -> dict[str, Any]:
+    """The whole result in a job's events; its ticket keeps what is small."""
+    for line in reversed((job / "events.jsonl").read_text().splitlines()):
+        if line.startswith('{"result"'):
+            return json.loads(line)["result"]  # type: ignore[no-any-return]
+    return {}
+

@@ -1,0 +1,104 @@
+"""How the page's parts are wired: each step shows a project and asks the desk; errors become one sentence on the page.
+
+The page holds one thing: the project's id. All else is read from the project's folder, so that a reload, another tab or a restarted server
+shows the same.
+"""
+
+import html
+import os
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+
+from app.jobs import JobFailed
+from app.projects import Project
+from app.studio.desk import Desk
+from data.errors import InputError, OutputError
+
+_ASSETS = Path(__file__).parent / "assets"
+Shower = Callable[[str, Project | None], Sequence[Any]]
+
+
+def asset(name: str) -> str:
+    """A script or style of ours."""
+    return (_ASSETS / name).read_text()
+
+
+def text(value: object) -> str:
+    """For use inside of HTML."""
+    return html.escape(str(value))
+
+
+class Ui:
+    """What all steps share while the page is built."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.project = gr.Textbox(visible="hidden", elem_id="project", label="Project")
+        self.step = gr.Textbox(visible="hidden", elem_id="step", label="Step")
+        self._shown: list[tuple[list[Any], Shower]] = []
+
+    def show(self, outputs: Sequence[Any], shower: Shower) -> None:
+        """``shower(user, project)`` gives the outputs' values whenever the project changes."""
+        self._shown.append((list(outputs), shower))
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [component for outputs, _ in self._shown for component in outputs]
+
+    def refresh(self, project_id: str | None, request: gr.Request) -> list[Any]:
+        """The values of all outputs."""
+        user = user_of(request)
+        try:
+            project = self.desk.projects.open(user, project_id) if project_id else None
+        except InputError:
+            project = None
+        return [value for _, shower in self._shown for value in shower(user, project)]
+
+    def act(
+        self, event: Callable[..., Any], function: Callable[..., Any], inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), js: str | None = None, sent: bool = False
+    ) -> Any:  # fmt: skip
+        """Call ``function(user, project_id, *inputs)`` on an event of the page; with ``sent``, what the page's script sent along comes last."""
+
+        def called(*values: Any, request: gr.Request, event: gr.EventData) -> Any:
+            extra = [event._data if isinstance(event._data, dict) else {}] if sent else []
+            return function(user_of(request), *values, *extra)
+
+        # Gradio finds the request and the event by the annotations of parameters, after as many as there are inputs.
+        call = _spelled_out(told(called), len(inputs) + 1)
+        return event(call, [self.project, *inputs], list(outputs) or None, queue=False, show_progress="hidden", api_visibility="private", js=js)
+
+    def again(self, event: Callable[..., Any]) -> None:
+        """Show the project anew after an event."""
+        event(self.refresh, self.project, self.outputs, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Errors that a person can act on, as such."""
+
+    @wraps(function)
+    def wrapped(*values: Any, **named: Any) -> Any:
+        try:
+            return function(*values, **named)
+        except (InputError, OutputError, JobFailed) as error:
+            raise gr.Error(str(error), title="That did not work", print_exception=False) from None
+
+    return wrapped
+
+
+def _spelled_out(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """The function with ``count`` plain parameters, a request and an event, as Gradio wants to see them."""
+    names = ", ".join(f"v{i}" for i in range(count))
+    space: dict[str, Any] = {"function": function, "gr": gr}
+    exec(f"def call({names}, request: gr.Request, event: gr.EventData):\n    return function({names}, request=request, event=event)", space)  # names are ours
+    return space["call"]  # type: ignore[no-any-return]
+
+
+def user_of(request: gr.Request) -> str:
+    """Who asks; the gate has found out."""
+    return str(request.username)
