@@ -50,7 +50,10 @@ def find_cameras(task: CamerasTask) -> Generator[Progress, None, dict[str, Any]]
         findings, error, source = check_registration(result.registered, result.given, lost, result.reprojection_error_px), result.reprojection_error_px, "colmap"
         write_transforms(root, replace(scene, root=root, mask_paths=masks_of(root, scene)), ranges=True)
     yield Progress("points", 0.9, "points on the surfaces")
-    content = _shown(with_points(scene)) | {
+    scene, bare = with_points(scene), scene
+    if bare.report.format == "nerfstudio" and bare.points is None and scene.points is not None:
+        write_transforms(root, scene, ranges=True)  # so that the reconstruction need not look for them again
+    content = _shown(scene) | {
         "source": source, "reprojection_error_px": error, "findings": [asdict(f) for f in findings],
         "dropped": [asdict(d) for d in scene.report.dropped],
     }  # fmt: skip

@@ -6,6 +6,7 @@ The page is Gradio's, and Gradio has many addresses (proxies, files by path, mon
 
 import json
 import re
+import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
@@ -84,6 +85,10 @@ class Gate:
             except _TooLarge:
                 if not status[0]:
                     await _answer(sent, 413, f"That is more than the {limit // 2**20} MB allowed. Choose fewer or smaller photos.")
+            except Exception as error:  # nonsense that Gradio stumbles over must not fill the log with its inside
+                print(f"{method} of an address in {path.split('/')[1] or '/'}: {type(error).__name__}", file=sys.stderr, flush=True)
+                if not status[0]:
+                    await _answer(sent, 500, "The studio could not make sense of that.")
         if self.log is not None:
             self._note(path, method, status[0], time.perf_counter() - begun)
 

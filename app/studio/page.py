@@ -32,9 +32,9 @@ def build(desk: Desk, with_login: bool = False) -> gr.Blocks:
         _sidebar(ui, with_login)
         heading = gr.HTML("<h1>Lumigraph</h1>", elem_id="heading")
         bar = gr.HTML("", elem_id="jobs", js_on_load=asset("jobs.js"))
-        with gr.Walkthrough(selected=0, elem_id="walk") as walk:
+        with gr.Tabs(selected=0, elem_id="walk") as walk:
             for number, step in enumerate(STEPS):
-                with gr.Step(step.NAME, id=number, elem_id=f"step-{step.NAME.lower()}"):
+                with gr.Tab(f"{number + 1} {step.NAME}", id=number, elem_id=f"step-{step.NAME.lower()}"):
                     step.build(ui, walk, number)
         ui.show([heading], lambda user, project: [f"<h1>{text(project.name) if project else 'Photos to 3D, on this machine'}</h1>"])
         ui.act(bar.click, _bar_clicked(ui), sent=True)
@@ -42,9 +42,24 @@ def build(desk: Desk, with_login: bool = False) -> gr.Blocks:
         page.load(lambda p: p, ui.project, ui.project, js="() => new URL(location).searchParams.get('project') || ''", queue=False, show_progress="hidden", api_visibility="private")
         ui.again(ui.project.change)
         ui.again(bar.change)
+        ui.act(ui.project.change, _where_to(ui), [], [walk])
         ui.project.change(None, ui.project, None, js=_URL, queue=False, api_visibility="private")
         api.register(desk)
     return page.queue(max_size=200, default_concurrency_limit=8)
+
+
+def _where_to(ui: Ui) -> Any:
+    """The step at which one goes on with a project that was just opened."""
+
+    def where(user: str, project_id: str) -> gr.Tabs:
+        project = ui.desk.projects.open(user, project_id) if project_id else None
+        if project is None or not project.read("photos.json"):
+            return gr.Tabs(selected=0)
+        if project.results():
+            return gr.Tabs(selected=3)
+        return gr.Tabs(selected=2 if project.read("cameras.json") else 0)
+
+    return where
 
 
 def _bar_clicked(ui: Ui) -> Any:

@@ -40,7 +40,8 @@ class Ui:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.project = gr.Textbox(visible="hidden", elem_id="project", label="Project")
-        self.step = gr.Textbox(visible="hidden", elem_id="step", label="Step")
+        self.version = gr.Textbox(visible="hidden", elem_id="version", label="Version")
+        """Of the project as the page shows it; where the server's is another, the page looks again."""
         self._shown: list[tuple[list[Any], Shower]] = []
 
     def show(self, outputs: Sequence[Any], shower: Shower) -> None:
@@ -49,7 +50,7 @@ class Ui:
 
     @property
     def outputs(self) -> list[Any]:
-        return [component for outputs, _ in self._shown for component in outputs]
+        return [self.version, *(component for outputs, _ in self._shown for component in outputs)]
 
     def refresh(self, project_id: str | None, request: gr.Request) -> list[Any]:
         """The values of all outputs."""
@@ -58,7 +59,8 @@ class Ui:
             project = self.desk.projects.open(user, project_id) if project_id else None
         except InputError:
             project = None
-        return [value for _, shower in self._shown for value in shower(user, project)]
+        version = self.desk.status(user, project.id if project else None)["version"]
+        return [version, *(value for _, shower in self._shown for value in shower(user, project))]
 
     def act(
         self, event: Callable[..., Any], function: Callable[..., Any], inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), js: str | None = None, sent: bool = False

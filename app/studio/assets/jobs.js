@@ -1,5 +1,6 @@
 // The bar: what runs, how far, how long; asks the server once a second, and tells the page when something has changed.
-const project = () => document.querySelector("#project textarea, #project input")?.value || "";
+const field = (id) => document.querySelector(`#${id} textarea, #${id} input`)?.value || "";
+const project = () => field("project");
 const make = (tag, values = {}, ...inner) => { const e = Object.assign(document.createElement(tag), values); e.append(...inner); return e; };
 const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 const STAGES = {
@@ -9,7 +10,7 @@ const STAGES = {
   previews: "Taking pictures", turntable: "Filming the turntable", export: "Writing files", view: "Drawing", render: "Drawing frames", masks: "Cutting out",
   inspect: "Looking for tampering", attack: "Attacking", scenes: "Reading the scene", pack: "Packing", machine: "Measuring this machine",
 };
-let version = null, lost = 0, shown = "", said = "", of = null;
+let asking = 0, lost = 0, shown = "", said = "";
 const list = make("div"), voice = make("p", { className: "sr" });
 voice.setAttribute("role", "status");
 element.replaceChildren(list, voice);
@@ -83,9 +84,8 @@ async function look() {
     if (answer.ok && asked === project()) {
       const state = await answer.json();
       busy = show(state);
-      if (lost > 2 || (version !== null && state.version !== version && of === asked)) trigger("change", { version: state.version });
-      version = state.version;
-      of = asked;
+      if (state.version !== field("version") && Date.now() - asking > 2500) { asking = Date.now(); trigger("change", {}); }
+      if (state.version === field("version")) asking = 0;
     }
     lost = 0;
   } catch {

@@ -11,7 +11,7 @@ from app.studio.ui import Ui, asset, text
 NAME = "Cameras"
 
 
-def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
+def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     desk = ui.desk
     with gr.Row():
         find = gr.Button("Find the cameras", variant="primary", elem_id="find-cameras")
@@ -32,7 +32,7 @@ def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
     ui.show([told, view], shown)
     ui.act(find.click, lambda user, project: _nothing(desk.find_cameras(user, project)))
     ui.act(view.click, _cropped(ui), sent=True)
-    ui.act(on.click, lambda user, project: gr.Walkthrough(selected=number + 1), [], [walk])
+    ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 1), [], [walk])
 
 
 def _nothing(_: object) -> None:

@@ -13,7 +13,7 @@ _SHOW = [("Colour", "color"), ("Depth", "depth"), ("Normals", "normals")]
 _CAMERA = "(...v) => [...v.slice(0, -1), window.lumigraph.camera]"
 
 
-def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
+def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     desk = ui.desk
     result = gr.Dropdown([], label="Result", elem_id="result", visible=False)
     viewer = gr.HTML(elem_id="viewer")
@@ -32,6 +32,7 @@ def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
         with gr.Row():
             add = gr.Button("Add this view", elem_id="key-add")
             clear = gr.Button("Remove all", elem_id="key-clear")
+        drawn = gr.Radio(_WHAT, value="realtime", label="Draw", elem_id="film-what")
         with gr.Row():
             seconds = gr.Slider(1, 30, value=4, step=1, label="Seconds", elem_id="seconds")
             size = gr.Dropdown([("640 x 480", "640x480"), ("1280 x 720", "1280x720"), ("1920 x 1080", "1920x1080")], value="640x480", label="Size", elem_id="film-size")
@@ -70,8 +71,8 @@ def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
         width, height = (int(v) for v in str(z).split("x"))
         desk.video(user, project, r, views if len(views) > 1 else "orbit", s, w, width, height, around)
 
-    ui.act(film.click, filmed, [result, what, seconds, size, loop])
-    ui.act(on.click, lambda user, project: gr.Walkthrough(selected=number + 2), [], [walk])
+    ui.act(film.click, filmed, [result, drawn, seconds, size, loop])
+    ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 2), [], [walk])
 
 
 def _nothing(_: object) -> None:

@@ -15,7 +15,7 @@ _FORMATS = [
 ]  # fmt: skip
 
 
-def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
+def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     desk = ui.desk
     stats = gr.HTML(elem_id="mesh-stats")
     with gr.Row():

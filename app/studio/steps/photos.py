@@ -14,7 +14,7 @@ NAME = "Photos"
 _KINDS = {"blur": "blurred", "dark": "too dark", "bright": "too bright", "duplicate": "the same as another"}
 
 
-def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
+def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     desk = ui.desk
     intro = gr.Markdown(elem_id="photos-intro")
     with gr.Row():
@@ -57,7 +57,7 @@ def _cameras(ui: Ui, user: str, project: str, number: int) -> Any:
     """To the next step, whose work begins at once."""
     if not ui.desk.projects.open(user, project).read("cameras.json"):
         ui.desk.find_cameras(user, project)
-    return gr.Walkthrough(selected=number + 1)
+    return gr.Tabs(selected=number + 1)
 
 
 def _taken(ui: Ui) -> Any:

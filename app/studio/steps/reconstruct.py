@@ -13,7 +13,7 @@ _QUALITIES = [("Glance: coarse, to see whether it works", "glance"), ("Draft", "
 _ENGINES = [("Let the studio choose", "auto"), ("General: no training on the scene", "general"), ("Hash grid: trained on the photos", "hashgrid")]
 
 
-def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
+def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     desk = ui.desk
     quality = gr.Radio(_QUALITIES, value="draft", label="Quality", elem_id="quality")
     with gr.Accordion("More", open=False, elem_id="more-options"):
@@ -37,13 +37,13 @@ def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
         return f"<p><strong>Takes {text(found['text'])}</strong> with the {name} engine ({text(found['basis'])}).</p>"
 
     def shown(user: str, project: Project | None) -> list[Any]:
-        return [estimated(user, project.id if project else ""), _outcome(project)]
+        return [_outcome(project)]
 
-    ui.show([estimate, outcome], shown)
-    for control in (quality, engine, tune):
-        ui.act(control.input, estimated, [quality, engine, tune], [estimate])
+    ui.show([outcome], shown)
+    for event in (quality.input, engine.input, tune.input, ui.version.change):
+        ui.act(event, estimated, [quality, engine, tune], [estimate])
     ui.act(start.click, lambda user, project, q, e, t, w: _nothing(desk.reconstruct(user, project, q, e, t, "robust" if w else "standard")), [quality, engine, tune, weights])
-    ui.act(on.click, lambda user, project: gr.Walkthrough(selected=number + 1), [], [walk])
+    ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 1), [], [walk])
 
 
 def _nothing(_: object) -> None:

@@ -14,7 +14,7 @@ NAME = "Robustness"
 _METHODS = [("NeRFool: against the geometry", "nerfool"), ("PGD: against the picture", "pgd"), ("Depth: against the depth", "depth"), ("FGSM: one step", "fgsm")]
 
 
-def build(ui: Ui, walk: gr.Walkthrough, number: int) -> None:
+def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     desk = ui.desk
     gr.Markdown("Photos from strangers can be changed so little that nobody sees it, and still ruin a reconstruction.")
     look = gr.Button("Inspect these photos", variant="primary", elem_id="inspect")
