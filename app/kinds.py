@@ -101,11 +101,13 @@ def masks_kind(arguments: dict[str, Any]) -> Work:
     """`arguments`: `scene`, the folder of photos. Writes `masks/` in it. Result: how much of each photo its mask covers."""
     from pathlib import Path
 
+    from app.posing import attach_masks
     from data.foreground import cut_out
     from data.readers import read_scene
 
     root = Path(arguments["scene"])
     covers = yield from _events(cut_out(read_scene(root, root), root / "masks"), lambda p: p.fraction)
+    attach_masks(root)
     return {"covers": covers}
 
 

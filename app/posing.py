@@ -1,5 +1,6 @@
 """The cameras of a scene's photos, estimated or given, kept as a data set that `reconstruct` reads, and what a page shows of them."""
 
+import shutil
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from data.cameras import mean_up
-from data.files import write_json
+from data.files import atomic_write, write_json
 from data.options import PoseOptions
 from data.points import with_points
 from data.poses import estimate_poses, upright
@@ -65,6 +66,29 @@ def masks_of(root: Path, scene: Scene) -> tuple[Path | None, ...]:
     """The masks that the `masks` job made, one a photo, or none."""
     paths = [root / "masks" / f"{path.stem}.png" for path in scene.image_paths]
     return tuple(p if p.exists() else None for p in paths) if any(p.exists() for p in paths) else ()
+
+
+def attach_masks(root: Path) -> None:
+    """Name the masks in the scene's `transforms.json`, which is written if the cameras are known in another format; see `detach_masks`."""
+    scene = read_scene(root, root)
+    if scene.cameras is None:
+        return  # `find_cameras` will
+    transforms, before = root / "transforms.json", root / ".transforms-before-masks.json"
+    if not before.exists():
+        atomic_write(before, transforms.read_bytes() if transforms.exists() else b"")
+    write_transforms(root, replace(scene, root=root, mask_paths=masks_of(root, scene), mask_meaning=None), ranges=True)
+
+
+def detach_masks(root: Path) -> None:
+    """Delete the masks that `masks` made, and put back what `attach_masks` changed."""
+    transforms, before = root / "transforms.json", root / ".transforms-before-masks.json"
+    if before.exists():
+        before.replace(transforms) if before.stat().st_size else transforms.unlink(missing_ok=True)
+        before.unlink(missing_ok=True)
+    elif transforms.exists() and (root / "masks").is_dir():
+        scene = read_scene(root, root)
+        write_transforms(root, replace(scene, mask_paths=()), ranges=True)
+    shutil.rmtree(root / "masks", ignore_errors=True)
 
 
 def _shown(scene: Scene) -> dict[str, Any]:

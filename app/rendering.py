@@ -163,7 +163,7 @@ def _field_pictures(task: RenderTask, cameras: Cameras) -> Iterator[np.ndarray]:
     device = "cuda" if task.device != "cpu" and torch.cuda.is_available() else "cpu"
     if task.device == "cuda" and device == "cpu":
         raise InputError("CUDA was asked for, but there is no GPU that PyTorch can use. Use --device cpu.")
-    field = load_field(task.result, device)
+    field = load_field(task.result, device, cameras if len(cameras) == 1 else None)
     for i in range(len(cameras)):
         picture = render_picture(field, cameras, i, field.near)
         if task.show == "color":

@@ -18,7 +18,7 @@ from app import estimates
 from app.config import from_json, to_json
 from app.export import ExportTask
 from app.intake import IntakeTask, left_out
-from app.posing import CamerasTask
+from app.posing import CamerasTask, detach_masks
 from app.projects import EXAMPLE, Project, Projects
 from app.queue import JobQueue, Limits, Ticket
 from app.rendering import RenderTask
@@ -127,14 +127,14 @@ class Desk:
         if how == "auto":
             if project.read("photos.json").get("masked") and not project.meta.get("masks"):
                 raise InputError("These photos came with masks of their own. They are used as they are.")
+            self._photos(project)
             project.update(masks="auto")
-            self._forget_cameras(project)
             return self._submit(project, "masks", "Cutting the subject out", {"scene": str(project.folder / "scene")})
         if how != "none":
             raise InputError(f"Masks cannot be '{how}'. Choose auto or none.")
-        shutil.rmtree(project.folder / "scene" / "masks", ignore_errors=True)
+        if project.meta.get("masks"):
+            detach_masks(project.folder / "scene")
         project.update(masks=None)
-        self._forget_cameras(project)
         return None
 
     def find_cameras(self, user: str, project_id: str) -> Ticket:
@@ -259,11 +259,11 @@ class Desk:
         if not 1 <= int(steps) <= 200:
             raise InputError("The demonstration takes 1 to 200 steps. `lumigraph attack` takes any number.")
         options = SuiteOptions(
-            method=(method,), eps=(float(eps),), seeds=1, targets=1, side=252, look=252, steps=None if method == "fgsm" else int(steps),
+            method=(method,), eps=(0.0, float(eps)), seeds=1, targets=1, side=252, look=252, steps=None if method == "fgsm" else int(steps),
         ).checked()  # fmt: skip
         out = project.folder / "robustness" / f"attack-{int(time.time() * 1000)}"
         suite = Suite((folder,), out, options, self.options.device)
-        return self._submit(project, "attack", f"Attacking ({method}, {float(eps):g}/255)", {**to_json(suite), "command": f"lumigraph attack RESULT --method {method} --eps {float(eps):g} --seeds 1 --targets 1 --side 252 --look 252 --steps {int(steps)}"})
+        return self._submit(project, "attack", f"Attacking ({method}, {float(eps):g}/255)", {**to_json(suite), "command": f"lumigraph attack RESULT --method {method} --eps 0 {float(eps):g} --seeds 1 --targets 1 --side 252 --look 252 --steps {int(steps)}"})
 
     # --- export -------------------------------------------------------------------------------------------------------
 

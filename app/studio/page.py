@@ -106,17 +106,17 @@ def _sidebar(ui: Ui, with_login: bool) -> None:
     ui.act(example.click, lambda user, _: desk.example(user).id, [], [ui.project])
     renamed = ui.act(rename.click, desk.rename, [name])
     ui.again(renamed.success)
-    ui.act(delete.click, _deleted(ui), [sure], [ui.project])
+    ui.act(delete.click, _deleted(ui), [sure], [ui.project, sure])
 
 
 def _deleted(ui: Ui) -> Any:
     from data.errors import InputError
 
-    def deleted(user: str, project: str, sure: bool) -> str:
+    def deleted(user: str, project: str, sure: bool) -> tuple[str, bool]:
         if not sure:
             raise InputError("Deleting cannot be undone. Tick the box above the button first.")
         ui.desk.delete(user, project)
-        return ""
+        return "", False
 
     return deleted
 

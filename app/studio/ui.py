@@ -4,6 +4,7 @@ The page holds one thing: the project's id. All else is read from the project's 
 shows the same.
 """
 
+import hashlib
 import html
 import os
 from collections.abc import Callable, Sequence
@@ -42,6 +43,8 @@ class Ui:
         self.project = gr.Textbox(visible="hidden", elem_id="project", label="Project")
         self.version = gr.Textbox(visible="hidden", elem_id="version", label="Version")
         """Of the project as the page shows it; where the server's is another, the page looks again."""
+        self.sent = gr.Textbox(visible="hidden", elem_id="sent", label="Sent")
+        """Marks of what the page was sent last."""
         self._shown: list[tuple[list[Any], Shower]] = []
 
     def show(self, outputs: Sequence[Any], shower: Shower) -> None:
@@ -50,17 +53,21 @@ class Ui:
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.version, *(component for outputs, _ in self._shown for component in outputs)]
+        return [self.version, self.sent, *(component for outputs, _ in self._shown for component in outputs)]
 
-    def refresh(self, project_id: str | None, request: gr.Request) -> list[Any]:
-        """The values of all outputs."""
+    def refresh(self, project_id: str | None, sent: str | None, request: gr.Request) -> list[Any]:
+        """The values of all outputs; what the page has already is left alone, so that a viewer is not loaded anew under somebody's hands."""
         user = user_of(request)
         try:
             project = self.desk.projects.open(user, project_id) if project_id else None
         except InputError:
             project = None
         version = self.desk.status(user, project.id if project else None)["version"]
-        return [version, *(value for _, shower in self._shown for value in shower(user, project))]
+        values = [value for _, shower in self._shown for value in shower(user, project)]
+        marks = [_mark(value) for value in values]
+        before = (sent or "").split()
+        same = [n < len(before) and before[n] == mark for n, mark in enumerate(marks)]
+        return [version, " ".join(marks), *(gr.skip() if known else value for value, known in zip(values, same, strict=True))]
 
     def act(
         self, event: Callable[..., Any], function: Callable[..., Any], inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), js: str | None = None, sent: bool = False
@@ -77,7 +84,13 @@ class Ui:
 
     def again(self, event: Callable[..., Any]) -> None:
         """Show the project anew after an event."""
-        event(self.refresh, self.project, self.outputs, queue=False, show_progress="hidden", api_visibility="private")
+        event(self.refresh, [self.project, self.sent], self.outputs, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _mark(value: Any) -> str:
+    """Tells values apart; of a component, by all that it was made with."""
+    content = value.constructor_args if hasattr(value, "constructor_args") else value
+    return hashlib.sha256(f"{type(value).__name__} {content!r}".encode()).hexdigest()[:10]
 
 
 def told(function: Callable[..., Any]) -> Callable[..., Any]:

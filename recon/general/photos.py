@@ -17,6 +17,7 @@ from data.readers.nerfstudio import read as read_transforms
 from data.scene import Scene
 from recon.frame import hull_box
 from recon.general.engine import ConditionOptions, GeneralField, GeneralModel
+from recon.general.views import mean_distance, unlikeness
 from recon.general.weights import ROBUST
 
 FORMAT_VERSION = 2
@@ -92,8 +93,16 @@ def save_general_field(field: GeneralField, names: Sequence[str], folder: Path, 
     })  # fmt: skip
 
 
-def load_general_field(result: Path, device: torch.device | str = "cpu") -> GeneralField:
+NEAR = 12
+"""Photos that suffice for one picture: a ray is blended from 8, and these need neighbours."""
+
+
+def load_general_field(result: Path, device: torch.device | str = "cpu", near: Cameras | None = None) -> GeneralField:
     """The field of a result folder: its photos are looked at again, with the weights of that result if it was tuned.
+
+    Args:
+        near: cameras of pictures to come; only the photos nearest to them are looked at, `NEAR` for each, which saves most of the time
+            where there are many (not of tuned fields, whose corrections belong to all photos).
 
     Raises:
         InputError: the field, the photos or the weights cannot be read.
@@ -106,14 +115,25 @@ def load_general_field(result: Path, device: torch.device | str = "cpu") -> Gene
     missing = [name for name in meta["photos"] if name not in known]
     if missing:
         raise InputError(f"'{result}' has lost the photo '{missing[0]}' that its field looks at. Reconstruct it again.")
-    chosen = scene.select([known[name] for name in meta["photos"]])
+    chosen, ranges = scene.select([known[name] for name in meta["photos"]]), np.array(meta["near_far"])
+    if near is not None and not (result / "field" / "tuned.safetensors").exists():
+        views = _nearest(chosen.posed(), near)
+        chosen, ranges = chosen.select(views), ranges[views]
     weights = ROBUST if meta.get("weights") == "robust" else None
     model = GeneralModel.from_pretrained(weights, device, ConditionOptions(**meta["look"]))
     with torch.no_grad():
-        field = model.condition([photo_tensor(chosen, i) for i in range(len(chosen))], chosen.posed(), np.array(meta["near_far"]))
+        field = model.condition([photo_tensor(chosen, i) for i in range(len(chosen))], chosen.posed(), ranges)
     field.subject_box = np.array(meta["subject_box"])
     if (result / "field" / "tuned.safetensors").exists():
         from recon.general.tuning import load_tuning
 
         load_tuning(field, result / "field")
     return field
+
+
+def _nearest(cameras: Cameras, asked: Cameras) -> list[int]:
+    """The photos most like each of the pictures asked for, in their own order."""
+    spread, views = mean_distance(cameras), set[int]()
+    for center, forward in zip(asked.centers, asked.forwards, strict=True):
+        views |= {int(i) for i in np.argsort(unlikeness(cameras.centers, cameras.forwards, center, forward, spread), kind="stable")[:NEAR]}
+    return sorted(views)

@@ -22,7 +22,7 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         target = gr.Radio(_TARGETS, value="none", label="For", elem_id="target")
         form = gr.Dropdown(_FORMATS, value="glb", label="Format", elem_id="format", info="Presets (Blender, Unity, ...) choose it themselves.")
     with gr.Row():
-        faces = gr.Number(value=None, label="Most faces (empty: all)", precision=0, minimum=100, elem_id="faces")
+        faces = gr.Number(value=None, label="Most faces (empty: all)", precision=0, elem_id="faces")
         texture = gr.Dropdown([("as it is", 0), ("512", 512), ("1024", 1024), ("2048", 2048), ("4096", 4096)], value=0, label="Texture, texels a side", elem_id="texture")
         flatten = gr.Checkbox(label="Take the light out of the texture", elem_id="flatten")
         normal = gr.Checkbox(label="Keep fine shape as a normal map (GLB, with fewer faces)", elem_id="normal-map")

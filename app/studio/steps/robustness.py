@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 
@@ -62,7 +61,7 @@ def _attacked(ui: Ui, project: Project) -> str:
         return ""
     place = next((p for p in places if f"{method}" in p.as_posix().split("/pictures/")[1]), places[-1])
     at = lambda name: ui.desk.link(place / name)  # noqa: E731
-    board = next((b for b in done[-1].result.get("board", []) if b["method"] == method), None)
+    board = next((b for b in project.read(f"robustness/{out.name}/results.json").get("board", []) if b["method"] == method and b["eps"] > 0), None)
     loss = f" The view loses {board['loss']:.1f} dB against the same view from untouched photos." if board and board.get("loss") is not None else ""
     report = ui.desk.link(out / "leaderboard.html")
     return (
@@ -71,5 +70,3 @@ def _attacked(ui: Ui, project: Project) -> str:
         f'{compare(at("clean.png"), at("attacked.png"), "the view, from untouched photos", "from attacked photos")}'
     )
 
-
-__all__ = ["NAME", "build", "quote"]
