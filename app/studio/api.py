@@ -1,7 +1,6 @@
 """The same actions for programs: `gradio_client` finds them, with these docstrings, under "Use via API"."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -9,7 +8,6 @@ import gradio as gr
 from app.queue import Ticket
 from app.studio.desk import Desk
 from app.studio.ui import told, user_of
-from data.errors import InputError
 
 
 def register(desk: Desk) -> None:
@@ -27,8 +25,7 @@ def register(desk: Desk) -> None:
 
 def _create(desk: Desk) -> Callable[..., Any]:
     def create(files: list[str] | None, name: str, request: gr.Request) -> dict[str, Any]:
-        listed = [(Path(f), Path(f).name) for f in files or []]
-        return {"project": desk.create(user_of(request), name or "From the API", listed).id}
+        return {"project": desk.create(user_of(request), name or "From the API", desk.uploaded(files)).id}
 
     return create
 
@@ -140,5 +137,3 @@ def _endpoints(desk: Desk) -> list[Callable[..., Any]]:
         inspection, attack, export, pack,
     ]  # fmt: skip
 
-
-__all__ = ["InputError", "register"]

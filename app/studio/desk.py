@@ -44,6 +44,7 @@ class Desk:
     def __init__(self, options: StudioOptions) -> None:
         self.options = options
         self.root = options.projects.expanduser().resolve()
+        self.uploads = self.root / ".uploads"
         self.projects = Projects(self.root)
         self._previews: dict[str, str] = {}
         self.queue = JobQueue(self.root, _lanes(options.device), Limits(options.most_waiting, 5 * options.most_waiting), self._ended)
@@ -72,6 +73,25 @@ class Desk:
         project = self.projects.create(user, name)
         self._take(project, files)
         return project
+
+    def uploaded(self, names: str | Sequence[str] | None) -> list[tuple[Path, str]]:
+        """Files that came through the page, by the paths that Gradio says they have.
+
+        Gradio takes the word of whoever calls it for where an uploaded file lies, so that any file of this machine could be named; here it
+        must be one that was uploaded.
+        """
+        listed = [names] if isinstance(names, str) else list(names or [])
+        uploads, files = self.uploads.resolve(), []
+        for name in listed:
+            path = Path(name)
+            try:
+                inside = path.resolve(strict=True).is_relative_to(uploads) and path.is_file() and not path.is_symlink()
+            except (OSError, ValueError, RuntimeError):
+                inside = False
+            if not inside:
+                raise InputError("That is no uploaded file. Choose your photos again.")
+            files.append((path, path.name))
+        return files
 
     def add(self, user: str, project_id: str, files: Sequence[tuple[Path, str]]) -> Project:
         """More photos for a project; its cameras are found anew."""

@@ -60,7 +60,7 @@ def check_exposure(options: StudioOptions) -> None:
 def make_app(desk: Desk) -> Any:
     """The ASGI application. Starting it starts the queue."""
     # Uploads land beside the projects, so that taking them in moves nothing; no statistics go anywhere.
-    uploads = desk.root / ".uploads"
+    uploads = desk.uploads
     uploads.mkdir(exist_ok=True, mode=0o700)
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(uploads), HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
     import gradio as gr

@@ -62,8 +62,7 @@ def _cameras(ui: Ui, user: str, project: str, number: int) -> Any:
 
 def _taken(ui: Ui) -> Any:
     def taken(user: str, project: str, names: Sequence[str] | str | None) -> tuple[str, None]:
-        listed = [names] if isinstance(names, str) else list(names or [])
-        files = [(Path(n), Path(n).name) for n in listed]
+        files = ui.desk.uploaded(names)
         if project:
             return ui.desk.add(user, project, files).id, None
         return ui.desk.create(user, _title(files), files).id, None

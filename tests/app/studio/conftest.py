@@ -26,7 +26,7 @@ CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "
 class Studio:
     """A running server."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     address: str
     projects: Path
 
@@ -39,26 +39,23 @@ class Studio:
 def serve(projects: Path, *options: str, port: int = 0) -> Studio:
     """Start a studio; with a port, there or nowhere."""
     port = port or 8300 + os.getpid() % 400
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "studio", "--projects", str(projects), "--port", str(port), *options],
-        cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
-    )  # fmt: skip
-    assert process.stderr is not None
-    seen = ""
-    for line in process.stderr:
-        seen += line
-        if found := re.search(r"http://[\w.]+:\d+", line):
-            address = found[0].replace("localhost", "127.0.0.1")
-            break
-    else:
-        raise AssertionError(f"the studio did not start: {seen}")
-    studio = Studio(process, address, projects)
-    os.set_blocking(process.stderr.fileno(), False)
+    log = projects.with_name(f"{projects.name}.log")  # not a pipe: a full one would stop the server
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "studio", "--projects", str(projects), "--port", str(port), *options],
+            cwd=ROOT, stderr=errors, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+        )  # fmt: skip
+    start = time.monotonic()
+    while not (found := re.findall(r"http://[\w.]+:\d+", log.read_text())) or len(found) < log.read_text().count("Lumigraph studio"):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() - start < 60
+        time.sleep(0.05)
+    studio = Studio(process, found[-1].replace("localhost", "127.0.0.1"), projects)
     for _ in range(400):
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/healthz", timeout=5).status_code == 200:
+            if httpx.get(f"{studio.address}/healthz", timeout=5).status_code == 200:
                 return studio
-        assert process.poll() is None, seen
+        assert process.poll() is None, log.read_text()
         time.sleep(0.05)
     raise AssertionError("the studio does not answer")
 
