@@ -146,8 +146,11 @@ def make_app(desk: Desk) -> Any:
     page = build(desk, with_login=accounts is not None)
     mounted = gr.mount_gradio_app(
         app, page, path="/", auth_dependency=lambda request: request.scope.get("lumigraph_user"), ssr_mode=False, run_history=False, footer_links=FOOTER,
-        max_file_size=options.most_upload_mb * 2**20, allowed_paths=[], blocked_paths=[str(desk.root)], show_error=True, mcp_server=False, pwa=False, **looks(),
+        max_file_size=options.most_upload_mb * 2**20, allowed_paths=[], show_error=True, mcp_server=False, pwa=False, **looks(),
     )  # fmt: skip
+    # Gradio checks that a file named as uploaded was uploaded only in pages that it launched itself; in one that is mounted it would copy any
+    # file of this machine to where uploads lie.
+    page.has_launched = True
     hosts = None if options.share or options.host not in LOOPBACK else LOOPBACK
     return Gate(mounted, accounts, hosts, options.most_upload_mb * 2**20, options.log)
 
