@@ -6,6 +6,7 @@ picture), which does not wait for an hour's reconstruction.
 """
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -88,6 +89,7 @@ class JobQueue:
         self._tickets: dict[str, Ticket] = {}
         self._jobs: dict[str, Job] = {}
         self._events: dict[str, tuple[Event, float]] = {}
+        self._previews: dict[str, str] = {}
         self._served: dict[str, float] = {}
         self._changed = threading.Condition(threading.RLock())
         self._stopping = False
@@ -228,6 +230,11 @@ class JobQueue:
         with self._changed:
             return self._events.get(ticket_id)
 
+    def last_preview(self, ticket_id: str) -> str | None:
+        """The last picture that a job said shows how far it is."""
+        with self._changed:
+            return self._previews.get(ticket_id)
+
     # --- work ---------------------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
@@ -270,6 +277,8 @@ class JobQueue:
             for event in job.follow():
                 with self._changed:
                     self._events[ticket.id] = (event, time.time())
+                    if picture := event.values.get("preview"):
+                        self._previews[ticket.id] = str(picture)
             status = "done"
         except Cancelled:
             status = "cancelled"
@@ -303,12 +312,11 @@ class JobQueue:
                 write_json(folder / "ticket.json", {**asdict(ticket), "arguments": dict(ticket.arguments), "result": _small(ticket.result)})
 
     def _prune(self, project: str) -> None:
-        import shutil
-
         ended = [t for t in self.of(project) if t.ended_already]
         for ticket in ended[: max(len(ended) - KEPT, 0)]:
             self._tickets.pop(ticket.id, None)
             self._events.pop(ticket.id, None)
+            self._previews.pop(ticket.id, None)
             shutil.rmtree(self._folder(ticket), ignore_errors=True)
 
     def _folder(self, ticket: Ticket) -> Path:

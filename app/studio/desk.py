@@ -46,7 +46,6 @@ class Desk:
         self.root = options.projects.expanduser().resolve()
         self.uploads = self.root / ".uploads"
         self.projects = Projects(self.root)
-        self._previews: dict[str, str] = {}
         self.queue = JobQueue(self.root, _lanes(options.device), Limits(options.most_waiting, 5 * options.most_waiting), self._ended)
 
     def start(self) -> None:
@@ -342,10 +341,8 @@ class Desk:
             elapsed = now - ticket.started
             out |= {"stage": heard[0].stage if heard else "start", "words": heard[0].message if heard else "", "share": round(share, 4), "elapsed": round(elapsed, 1)}
             out["left"] = _left(elapsed, share, ticket.estimate)
-            if heard and heard[0].values.get("preview") and ticket.kind == "reconstruct":
-                self._previews[ticket.id] = str(heard[0].values["preview"])
-            if ticket.id in self._previews:
-                path = Path(ticket.arguments["out"]) / self._previews[ticket.id]
+            if ticket.kind == "reconstruct" and (preview := self.queue.last_preview(ticket.id)) is not None:
+                path = Path(ticket.arguments["out"]) / preview
                 if path.exists():
                     out["preview"] = f"{self.link(path)}?{path.stat().st_mtime_ns}"
         elif ticket.status == "queued":
