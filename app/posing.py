@@ -18,7 +18,6 @@ from data.quality import check_registration
 from data.readers import read_scene
 from data.scene import Scene
 from data.writers import write_transforms
-from recon.frame import choose_frame, subject_box
 
 POINTS = 12_000
 """Sparse points that a page shows."""
@@ -92,6 +91,8 @@ def detach_masks(root: Path) -> None:
 
 
 def _shown(scene: Scene) -> dict[str, Any]:
+    from recon.frame import choose_frame, subject_box  # PyTorch, which the studio's server does without
+
     cameras, points = scene.posed(), scene.points
     box = subject_box(scene, choose_frame(scene))
     pick = slice(0) if points is None else np.random.default_rng(0).permutation(len(points))[:POINTS]

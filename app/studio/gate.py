@@ -144,7 +144,7 @@ def _bare(host: str) -> str:
 
 def _headers(given: list[tuple[bytes, bytes]], path: str) -> list[tuple[bytes, bytes]]:
     ours = {
-        b"x-content-type-options": b"nosniff", b"referrer-policy": b"no-referrer", b"cross-origin-opener-policy": b"same-origin",
+        b"x-content-type-options": b"nosniff", b"referrer-policy": b"same-origin", b"cross-origin-opener-policy": b"same-origin",
         b"cross-origin-resource-policy": b"same-origin", b"permissions-policy": b"camera=(), microphone=(), geolocation=()",
         b"content-security-policy": (MADE_POLICY if path.startswith("/files/") else PAGE_POLICY).encode(),
     }  # fmt: skip

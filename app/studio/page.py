@@ -21,7 +21,10 @@ def looks() -> dict[str, Any]:
     """Theme, styles and scripts: all from this machine."""
     theme = gr.themes.Soft(
         primary_hue="indigo", neutral_hue="slate", font=["system-ui", "-apple-system", "Segoe UI", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-    ).set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_600", button_primary_background_fill_dark="*primary_600")
+    ).set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_600", button_primary_background_fill_dark="*primary_600", block_label_text_color="*primary_800", block_title_text_color="*primary_800",
+      checkbox_label_background_fill_selected="*primary_700", checkbox_label_background_fill_selected_dark="*primary_700", body_text_color_subdued="*neutral_600",
+      link_text_color="*primary_700", link_text_color_dark="*primary_300", link_text_color_hover_dark="*primary_200", link_text_color_visited_dark="*primary_300",
+      block_info_text_color="*neutral_600")
     return {"theme": theme, "css": asset("page.css"), "head": f"<script>{asset('page.js')}</script>"}
 
 
@@ -44,6 +47,7 @@ def build(desk: Desk, with_login: bool = False) -> gr.Blocks:
         ui.again(bar.change)
         ui.act(ui.project.change, _where_to(ui), [], [walk])
         ui.project.change(None, ui.project, None, js=_URL, queue=False, api_visibility="private")
+        ui.wire()
         api.register(desk)
     return page.queue(max_size=200, default_concurrency_limit=8)
 

@@ -46,6 +46,7 @@ class Ui:
         self.sent = gr.Textbox(visible="hidden", elem_id="sent", label="Sent")
         """Marks of what the page was sent last."""
         self._shown: list[tuple[list[Any], Shower]] = []
+        self._again: list[Callable[..., Any]] = []
 
     def show(self, outputs: Sequence[Any], shower: Shower) -> None:
         """``shower(user, project)`` gives the outputs' values whenever the project changes."""
@@ -84,7 +85,12 @@ class Ui:
 
     def again(self, event: Callable[..., Any]) -> None:
         """Show the project anew after an event."""
-        event(self.refresh, [self.project, self.sent], self.outputs, queue=False, show_progress="hidden", api_visibility="private")
+        self._again.append(event)
+
+    def wire(self) -> None:
+        """Once the whole page stands: every event that shows it anew shows all of it."""
+        for event in self._again:
+            event(self.refresh, [self.project, self.sent], self.outputs, queue=False, show_progress="hidden", api_visibility="private")
 
 
 def _mark(value: Any) -> str:

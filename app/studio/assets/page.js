@@ -10,3 +10,12 @@ window.lumigraph.tell = (message) => {
   const frame = document.querySelector("#viewer iframe");
   if (frame) frame.contentWindow.postMessage(message, "*");
 };
+// On a narrow screen the list of projects would cover the page: it begins closed.
+if (innerWidth < 768) {
+  const close = setInterval(() => {
+    const toggle = document.querySelector("#side .toggle-button, .sidebar .toggle-button");
+    if (!toggle) return;
+    clearInterval(close);
+    if (document.querySelector("#side.open, .sidebar.open")) toggle.click();
+  }, 50);
+}

@@ -30,7 +30,7 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         on = gr.Button("On to the cameras", variant="primary", elem_id="photos-next")
 
     def shown(user: str, project: Project | None) -> list[Any]:
-        content = desk.findings(project) if project else {"photos": {}, "left_out": [], "masks": "none"}
+        content: dict[str, Any] = desk.findings(project) if project else {"photos": {}, "left_out": [], "masks": "none"}
         photos = content["photos"].get("photos", [])
         count = len(photos)
         words = (

@@ -154,7 +154,7 @@ def test_an_attack_is_shown(client, studio: Studio, finished: str) -> None:
     assert any(f["name"] == "leaderboard.html" for f in job["files"])
 
 
-@pytest.mark.parametrize("wanted", [{"format": "glb", "faces": 2000}, {"target": "blender"}, {"target": "print"}, {"format": "usdz"}, {"format": "html"}, {"format": "points"}])
+@pytest.mark.parametrize("wanted", [{"format": "glb", "faces": 2000}, {"target": "blender"}, {"format": "usdz"}, {"format": "html"}, {"format": "points"}])
 def test_exports_are_made(client, studio: Studio, finished: str, wanted: dict) -> None:
     client.predict(finished, api_name="/export", **wanted)
     job = wait_for_jobs(client, finished)[-1]
