@@ -7,7 +7,9 @@ shows the same.
 import hashlib
 import html
 import os
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,8 @@ class Ui:
         """Of the project as the page shows it; where the server's is another, the page looks again."""
         self.sent = gr.Textbox(visible="hidden", elem_id="sent", label="Sent")
         """Marks of what the page was sent last."""
+        self.notice = gr.HTML("", elem_id="notice", js_on_load=asset("notice.js"))
+        """One sentence that the last action gave back, if it gave one."""
         self._shown: list[tuple[list[Any], Shower]] = []
         self._again: list[Callable[..., Any]] = []
 
@@ -73,15 +77,28 @@ class Ui:
     def act(
         self, event: Callable[..., Any], function: Callable[..., Any], inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), js: str | None = None, sent: bool = False
     ) -> Any:  # fmt: skip
-        """Call ``function(user, project_id, *inputs)`` on an event of the page; with ``sent``, what the page's script sent along comes last."""
+        """Call ``function(user, project_id, *inputs)`` on an event of the page; with ``sent``, what the page's script sent along comes last.
 
-        def called(*values: Any, request: gr.Request, event: gr.EventData) -> Any:
+        Its value is the outputs' (one, or a sequence of several), or something `Said`. What it cannot do is said in `notice`.
+        """
+
+        count = len(outputs)
+
+        def called(*values: Any, request: gr.Request, event: gr.EventData) -> list[Any]:
             extra = [event._data if isinstance(event._data, dict) else {}] if sent else []
-            return function(user_of(request), *values, *extra)
+            try:
+                value = function(user_of(request), *values, *extra)
+            except (InputError, OutputError, JobFailed) as error:
+                return [*([gr.skip()] * count), _notice(str(error), "error")]
+            if isinstance(value, Said):
+                return [*([gr.skip()] * count), _notice(value.words, "said")]
+            shown = [] if count == 0 else [value] if count == 1 else list(value)
+            return [*shown, ""]
 
-        # Gradio finds the request and the event by the annotations of parameters, after as many as there are inputs.
-        call = _spelled_out(told(called), len(inputs) + 1)
-        return event(call, [self.project, *inputs], list(outputs) or None, queue=False, show_progress="hidden", api_visibility="private", js=js)
+        # Gradio finds the request and the event by the annotations of parameters, after as many as there are inputs. Its own error messages
+        # need its queue, which is slower than the page should be.
+        call = _spelled_out(called, len(inputs) + 1)
+        return event(call, [self.project, *inputs], [*outputs, self.notice], queue=False, show_progress="hidden", api_visibility="private", js=js)
 
     def again(self, event: Callable[..., Any]) -> None:
         """Show the project anew after an event."""
@@ -91,6 +108,18 @@ class Ui:
         """Once the whole page stands: every event that shows it anew shows all of it."""
         for event in self._again:
             event(self.refresh, [self.project, self.sent], self.outputs, queue=False, show_progress="hidden", api_visibility="private")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an action has to say instead of a result."""
+
+    words: str
+
+
+def _notice(words: str, kind: str) -> str:
+    # The time makes the same sentence a new one: it may have been closed.
+    return f'<div class="{kind}" role="alert" data-at="{time.time_ns()}"><span>{text(words)}</span><button type="button" aria-label="Close this message">Close</button></div>'
 
 
 def _mark(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from app.projects import Project
-from app.studio.ui import Ui, asset, text
+from app.studio.ui import Said, Ui, asset, text
 
 NAME = "Cameras"
 
@@ -40,9 +40,9 @@ def _nothing(_: object) -> None:
 
 
 def _cropped(ui: Ui) -> Any:
-    def cropped(user: str, project: str, asked: dict[str, Any]) -> None:
+    def cropped(user: str, project: str, asked: dict[str, Any]) -> Said:
         ui.desk.crop(user, project, asked.get("box"))
-        gr.Info("The mesh will be made of what is in the box." if asked.get("box") else "The studio chooses what to mesh.", duration=4)
+        return Said("The mesh will be made of what is in the box." if asked.get("box") else "The studio chooses what to mesh.")
 
     return cropped
 
