@@ -171,6 +171,8 @@ class JobQueue:
         ticket = self.get(project, ticket_id)
         if ticket.status not in ("cancelled", "failed"):
             raise InputError(f"'{ticket.title}' is {ticket.status}. Only what was cancelled or failed can go on.")
+        with self._changed:  # what is still ending must not meet its successor in the same folder
+            self._changed.wait_for(lambda: ticket_id not in self._jobs, timeout=2 * PATIENCE)
         return self.add(project, ticket.kind, ticket.title, ticket.arguments, ticket.estimate)
 
     def get(self, project: str, ticket_id: str) -> Ticket:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -53,7 +54,8 @@ def main() -> None:
             _clicks(page)
             _cancel(page, root, server)
             page.close()
-            asyncio.run(_visitors(address, server, a.visitors, a.seconds))
+            with ThreadPoolExecutor(1) as aside:  # the browser's driver has this thread's loop
+                aside.submit(lambda: asyncio.run(_visitors(address, server, a.visitors, a.seconds))).result()
         finally:
             browser.close()
             server.terminate()

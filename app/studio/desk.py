@@ -3,7 +3,6 @@
 Every method takes the user first and finds the project among theirs; nothing here believes a path that came from outside.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -12,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from app import estimates
 from app.config import from_json, to_json
@@ -23,30 +21,23 @@ from app.projects import EXAMPLE, Project, Projects
 from app.queue import JobQueue, Limits, Ticket
 from app.rendering import RenderTask
 from app.studio.options import StudioOptions
+from app.studio.window import Window
 from app.views import ViewTask
 from data.errors import InputError
 from data.files import write_json
 from data.sniff import safe_name
 from recon.options import ReconstructOptions, Task
 
-SHOWN = ("thumbs", "results", "renders", "robustness", "exports", "scene", "left_out")
-"""Folders of a project that the page may show files of."""
-SUFFIXES = {
-    ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", ".html": "text/html; charset=utf-8",
-    ".json": "application/json", ".toml": "text/plain; charset=utf-8", ".csv": "text/csv; charset=utf-8", ".glb": "model/gltf-binary", ".obj": "text/plain; charset=utf-8",
-    ".mtl": "text/plain; charset=utf-8", ".ply": "application/octet-stream", ".stl": "model/stl", ".usdz": "model/vnd.usdz+zip", ".zip": "application/zip",
-}  # fmt: skip
 
-
-class Desk:
+class Desk(Window):
     """All projects, the queue, and the rules of one studio."""
 
     def __init__(self, options: StudioOptions) -> None:
         self.options = options
-        self.root = options.projects.expanduser().resolve()
+        root = options.projects.expanduser().resolve()
+        projects = Projects(root)
+        super().__init__(root, projects, JobQueue(root, _lanes(options.device), Limits(options.most_waiting, 5 * options.most_waiting), self._ended))
         self.uploads = self.root / ".uploads"
-        self.projects = Projects(self.root)
-        self.queue = JobQueue(self.root, _lanes(options.device), Limits(options.most_waiting, 5 * options.most_waiting), self._ended)
 
     def start(self) -> None:
         """Begin to work; what an earlier server left is gone on with."""
@@ -109,14 +100,6 @@ class Desk:
         shutil.copytree(EXAMPLE, project.folder / "scene", dirs_exist_ok=True)
         self._submit(project, "examine", "Looking at the photos", to_json(IntakeTask(project.folder, self.options.most_photos)))
         return project
-
-    def listed(self, user: str) -> list[dict[str, Any]]:
-        """A user's projects."""
-        out = []
-        for project in self.projects.of(user):
-            photos = len(project.read("photos.json").get("photos", []))
-            out.append({"id": project.id, "name": project.name, "photos": photos, "results": project.results(), "bytes": project.size(), "touched": project.touched()})
-        return out
 
     def rename(self, user: str, project_id: str, name: str) -> None:
         self.projects.rename(self.projects.open(user, project_id), name)
@@ -198,10 +181,10 @@ class Desk:
         return self._submit(project, "reconstruct", title, {**to_json(task), "page": True}, (expected["seconds"][0] * expected["seconds"][1]) ** 0.5)
 
     def cancel(self, user: str, project_id: str, job: str) -> dict[str, Any]:
-        return self._told(self.queue.cancel(self.projects.open(user, project_id).key, job))
+        return self.told(self.queue.cancel(self.projects.open(user, project_id).key, job))
 
     def resume(self, user: str, project_id: str, job: str) -> dict[str, Any]:
-        return self._told(self.queue.again(self.projects.open(user, project_id).key, job))
+        return self.told(self.queue.again(self.projects.open(user, project_id).key, job))
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -313,88 +296,6 @@ class Desk:
         name = safe_name(project.name).replace(" ", "-")
         return self._submit(project, "pack", "Packing everything", {"folder": str(folder), "out": str(_made(project.folder / "exports" / folder.name / f"{name}_{folder.name}.zip"))})
 
-    # --- state --------------------------------------------------------------------------------------------------------
-
-    def status(self, user: str, project_id: str | None) -> dict[str, Any]:
-        """What is going on: the project's jobs, the queue, and a `version` that changes whenever a page should look again."""
-        queue = [{"mine": t.owner == user, "title": t.title if t.owner == user else "Somebody's job", "status": t.status, "small": t.small} for t in self.queue.open_tickets()]
-        if not project_id:
-            return {"project": None, "jobs": [], "queue": queue, "version": "none"}
-        project = self.projects.open(user, project_id)
-        tickets = self.queue.of(project.key)
-        jobs = [self._told(t) for t in tickets if not t.ended_already] + [self._told(t) for t in tickets if t.ended_already][-4:]
-        marks = [f"{t.id}{t.status}" for t in tickets]
-        marks += [str((project.folder / n).stat().st_mtime_ns) for n in ("project.json", "photos.json", "cameras.json") if (project.folder / n).exists()]
-        version = hashlib.sha256(" ".join(marks).encode()).hexdigest()[:16]
-        return {"project": {"id": project.id, "name": project.name}, "jobs": jobs, "queue": queue, "version": version}
-
-    def _told(self, ticket: Ticket) -> dict[str, Any]:
-        """A ticket as the page and API clients see it: no paths, links instead."""
-        out: dict[str, Any] = {
-            "id": ticket.id, "kind": ticket.kind, "title": ticket.title, "status": ticket.status, "message": ticket.message,
-            "can_resume": ticket.status in ("cancelled", "failed") and ticket.kind not in ("view",), "files": self.links(ticket),
-        }  # fmt: skip
-        now = time.time()
-        if ticket.status == "running":
-            heard = self.queue.last_event(ticket.id)
-            share = min(max(heard[0].overall, 0.0), 1.0) if heard else 0.0
-            elapsed = now - ticket.started
-            out |= {"stage": heard[0].stage if heard else "start", "words": heard[0].message if heard else "", "share": round(share, 4), "elapsed": round(elapsed, 1)}
-            out["left"] = _left(elapsed, share, ticket.estimate)
-            if ticket.kind == "reconstruct" and (preview := self.queue.last_preview(ticket.id)) is not None:
-                path = Path(ticket.arguments["out"]) / preview
-                if path.exists():
-                    out["preview"] = f"{self.link(path)}?{path.stat().st_mtime_ns}"
-        elif ticket.status == "queued":
-            ahead = [t for t in self.queue.open_tickets() if t.small == ticket.small]
-            out["ahead"] = next((i for i, t in enumerate(ahead) if t.id == ticket.id), 0)
-        elif ticket.started:
-            out["seconds"] = round(ticket.ended - ticket.started, 1)
-        return out
-
-    def links(self, ticket: Ticket) -> list[dict[str, Any]]:
-        """What a finished ticket made, as links that its owner can follow."""
-        files = ticket.result.get("files", []) if ticket.status == "done" else []
-        paths = [Path(f) for f in files if isinstance(f, str)]
-        return [{"name": p.name, "url": self.link(p), "bytes": p.stat().st_size} for p in paths if p.is_file() and p.is_relative_to(self.root)]
-
-    def link(self, path: Path) -> str:
-        """The page's address of a project's file."""
-        _, project, *rest = path.relative_to(self.root).parts
-        return "/files/" + quote("/".join([project, *rest]))
-
-    def file(self, user: str, project_id: str, inner: str) -> tuple[Path, str]:
-        """A file that the user may see, and its media type.
-
-        Raises:
-            InputError: there is no such file for them.
-        """
-        project = self.projects.open(user, project_id)
-        missing = InputError("There is no such file. Reload the page.")
-        parts = Path(inner).parts
-        if not parts or parts[0] not in SHOWN or any(p.startswith(".") for p in parts) or "\0" in inner:
-            raise missing
-        path = project.folder / inner
-        kind = SUFFIXES.get(path.suffix.lower())
-        try:
-            real = path.resolve(strict=True)
-        except (OSError, ValueError, RuntimeError):
-            raise missing from None
-        if kind is None or not real.is_file() or not real.is_relative_to(project.folder.resolve()) or real != project.folder.resolve() / inner:
-            raise missing
-        if kind.startswith("text/html") and parts[0] not in ("results", "exports", "robustness"):
-            raise missing
-        return real, kind
-
-    def machine(self) -> str:
-        """One line about the machine."""
-        try:
-            m = json.loads((self.root / "machine.json").read_text())
-        except (OSError, ValueError):
-            return "This machine is being measured."
-        gpu = ", ".join(m["gpus"]) if m["gpus"] else "no GPU"
-        return f"{m['cores']} processor cores, {m['memory_gb']:g} GB memory, {gpu}"
-
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _submit(self, project: Project, kind: str, title: str, arguments: Mapping[str, Any], expected: float | None = None, key: str = "") -> Ticket:
@@ -471,24 +372,6 @@ class Desk:
     def _options(self, quality: str, engine: str, tune: str, weights: str) -> ReconstructOptions:
         content = {"quality": quality, "engine": engine, "tune": tune, "weights": weights, "device": self.options.device, "seed": self.options.seed}
         return from_json(ReconstructOptions, content, "the reconstruction")
-
-    def findings(self, project: Project) -> dict[str, Any]:
-        """`photos.json`, `cameras.json` without points, and what is left out."""
-        out = project.folder / "left_out"
-        return {
-            "photos": project.read("photos.json"), "left_out": sorted(p.name for p in out.iterdir()) if out.is_dir() else [],
-            "masks": project.meta.get("masks") or "none", "box": project.meta.get("box"),
-        }  # fmt: skip
-
-
-def _left(elapsed: float, share: float, expected: float | None) -> float | None:
-    """Seconds to go: what was expected counts at first, what is seen from then on."""
-    seen = elapsed * (1 - share) / share if share > 0.03 else None
-    planned = max(expected - elapsed, 0.05 * expected) if expected else None
-    if seen is None or planned is None:
-        return seen if planned is None else planned
-    trust = min(share / 0.5, 1.0)
-    return trust * seen + (1 - trust) * planned
 
 
 def _lanes(device: str) -> tuple[dict[str, str], ...]:

@@ -40,7 +40,7 @@ def build(desk: Desk, with_login: bool = False) -> gr.Blocks:
                 with gr.Tab(f"{number + 1} {step.NAME}", id=number, elem_id=f"step-{step.NAME.lower()}"):
                     step.build(ui, walk, number)
         ui.show([heading], lambda user, project: [f"<h1>{text(project.name) if project else 'Photos to 3D, on this machine'}</h1>"])
-        ui.act(bar.click, _bar_clicked(ui), sent=True)
+        ui.act(bar.click, _bar_clicked(ui), sent=True, every=True)
         ui.again(page.load)
         page.load(lambda p: p, ui.project, ui.project, js="() => new URL(location).searchParams.get('project') || ''", queue=False, show_progress="hidden", api_visibility="private")
         ui.again(ui.project.change)

@@ -75,11 +75,12 @@ class Ui:
         return [version, " ".join(marks), *(gr.skip() if known else value for value, known in zip(values, same, strict=True))]
 
     def act(
-        self, event: Callable[..., Any], function: Callable[..., Any], inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), js: str | None = None, sent: bool = False
+        self, event: Callable[..., Any], function: Callable[..., Any], inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), js: str | None = None, sent: bool = False, every: bool = False
     ) -> Any:  # fmt: skip
         """Call ``function(user, project_id, *inputs)`` on an event of the page; with ``sent``, what the page's script sent along comes last.
 
-        Its value is the outputs' (one, or a sequence of several), or something `Said`. What it cannot do is said in `notice`.
+        Its value is the outputs' (one, or a sequence of several), or something `Said`. What it cannot do is said in `notice`. A second click
+        while the first is being answered asks for nothing, unless ``every`` one counts.
         """
 
         count = len(outputs)
@@ -98,7 +99,7 @@ class Ui:
         # Gradio finds the request and the event by the annotations of parameters, after as many as there are inputs. Its own error messages
         # need its queue, which is slower than the page should be.
         call = _spelled_out(called, len(inputs) + 1)
-        return event(call, [self.project, *inputs], [*outputs, self.notice], queue=False, show_progress="hidden", api_visibility="private", js=js)
+        return event(call, [self.project, *inputs], [*outputs, self.notice], queue=False, show_progress="hidden", api_visibility="private", js=js, trigger_mode="multiple" if every else "once")
 
     def again(self, event: Callable[..., Any]) -> None:
         """Show the project anew after an event."""

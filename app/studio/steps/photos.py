@@ -44,7 +44,7 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     for box in (files, folder):
         taken = ui.act(box.upload, _taken(ui), [box], [ui.project, box])
         ui.again(taken.success)
-    ui.act(gallery.click, lambda user, project, asked: desk.leave_out(user, project, [str(asked["name"])], bool(asked["out"])), sent=True)
+    ui.act(gallery.click, lambda user, project, asked: desk.leave_out(user, project, [str(asked["name"])], bool(asked["out"])), sent=True, every=True)
     ui.act(masks.input, lambda user, project, how: _nothing(desk.masks(user, project, how)), [masks])
     ui.act(on.click, lambda user, project: _cameras(ui, user, project, number), [], [walk])
 
