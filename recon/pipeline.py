@@ -518,7 +518,7 @@ def _means(scores: list[HeldOutView]) -> dict[str, float | None]:
     }  # fmt: skip
 
 
-def checked_box(corners: tuple[float, ...]) -> np.ndarray:
+def checked_box(corners: tuple[float | int, ...]) -> np.ndarray:
     """Lower and upper corner ``[2, 3]`` of six numbers.
 
     Raises:

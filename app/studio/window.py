@@ -70,7 +70,7 @@ class Window:
             out["left"] = _left(elapsed, share, ticket.estimate)
             if ticket.kind == "reconstruct" and (preview := self.queue.last_preview(ticket.id)) is not None:
                 path = Path(ticket.arguments["out"]) / preview
-                if path.exists():
+                if path.is_relative_to(self.root) and path.exists():
                     out["preview"] = f"{self.link(path)}?{path.stat().st_mtime_ns}"
         elif ticket.status == "queued":
             ahead = [t for t in self.queue.open_tickets() if t.small == ticket.small]

@@ -1,4 +1,4 @@
-"""Jobs: the same work in a child process, cancelled and resumed from outside; and the page over them."""
+"""Jobs: the same work in a child process, cancelled, resumed and attached to from outside."""
 
 from pathlib import Path
 
@@ -33,15 +33,16 @@ def test_errors_cross_the_process_as_one_sentence(tmp_path: Path) -> None:
         list(job.run())
 
 
-def test_the_page_checks_uploads_and_builds(sphere_scene: Path, tmp_path: Path) -> None:
-    pytest.importorskip("gradio")
-    from app.studio.page import _check, build
-
-    folder, text, button = _check(tmp_path / "projects", [str(p) for p in sorted((sphere_scene / "images").iterdir())])
-    assert folder is not None
-    assert "8 photos" in text
-    assert button.interactive
-    lone = _check(tmp_path / "projects", [str(sphere_scene / "images" / "000.png")])
-    assert lone[0] is None
-    assert "cannot be used" in lone[1]
-    assert build(tmp_path / "projects") is not None
+@pytest.mark.slow
+def test_a_job_that_survives_is_attached_to_and_told_from_its_beginning(tmp_path: Path, sphere_scene: Path) -> None:
+    job = Job("reconstruct", to_json(Task(sphere_scene, tmp_path / "out", OPTIONS)), tmp_path / "job", survives=True)
+    job.start()
+    other = Job.attach(tmp_path / "job", patience=1.0)
+    first = next(iter(other.follow()))
+    assert first.stage == "read"
+    assert other.alive()
+    other.cancel()
+    assert not other.alive()
+    assert not job.alive()
+    with pytest.raises(InputError, match="holds no job"):
+        Job.attach(tmp_path)

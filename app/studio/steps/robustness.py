@@ -54,7 +54,7 @@ def _attacked(ui: Ui, project: Project) -> str:
     done = [t for t in ui.desk.queue.of(project.key) if t.kind == "attack" and t.status == "done"]
     if not done:
         return ""
-    out = Path(done[-1].arguments["out"])
+    out = project.folder / "robustness" / Path(done[-1].arguments["out"]).name  # the folder of projects may have been moved since
     method = done[-1].arguments["options"]["method"][0]
     places = [p.parent for p in sorted((out / "pictures").rglob("attacked.png"))]
     if not places:
