@@ -261,11 +261,11 @@ class Desk(Window):
         if not 1 <= int(steps) <= 200:
             raise InputError("The demonstration takes 1 to 200 steps. `lumigraph attack` takes any number.")
         options = SuiteOptions(
-            method=(method,), eps=(0.0, float(eps)), seeds=1, targets=1, sources=4, side=252, look=252, steps=None if method == "fgsm" else int(steps),
+            method=(method,), eps=(0.0, float(eps)), seeds=1, targets=1, sources=4, side=192, look=192, steps=None if method == "fgsm" else int(steps),
         ).checked()  # fmt: skip
         out = project.folder / "robustness" / f"attack-{int(time.time() * 1000)}"
         suite = Suite((folder,), out, options, self.options.device)
-        return self._submit(project, "attack", f"Attacking ({method}, {float(eps):g}/255)", {**to_json(suite), "command": f"lumigraph attack RESULT --method {method} --eps 0 {float(eps):g} --seeds 1 --targets 1 --sources 4 --side 252 --look 252 --steps {int(steps)}"})
+        return self._submit(project, "attack", f"Attacking ({method}, {float(eps):g}/255)", {**to_json(suite), "command": f"lumigraph attack RESULT --method {method} --eps 0 {float(eps):g} --seeds 1 --targets 1 --sources 4 --side 192 --look 192 --steps {int(steps)}"})
 
     # --- export -------------------------------------------------------------------------------------------------------
 

