@@ -3,6 +3,7 @@
 Every method takes the user first and finds the project among theirs; nothing here believes a path that came from outside.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -38,6 +39,18 @@ class Desk(Window):
         projects = Projects(root)
         super().__init__(root, projects, JobQueue(root, _lanes(options.device), Limits(options.most_waiting, 5 * options.most_waiting), self._ended))
         self.uploads = self.root / ".uploads"
+
+    def claim(self) -> None:
+        """Take the folder of projects: two studios over one would do every job twice.
+
+        Raises:
+            InputError: another studio has it.
+        """
+        self._claim = (self.root / ".serving").open("wb")
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"Another studio serves '{self.root}' already. Use that one, or choose another folder with --projects.") from None
 
     def start(self) -> None:
         """Begin to work; what an earlier server left is gone on with."""

@@ -37,6 +37,7 @@ def serve(options: StudioOptions) -> None:
     listening = _listen(options.host, options.port)
     port = listening.getsockname()[1]
     desk = Desk(options)
+    desk.claim()
     app = make_app(desk)
     address = f"http://{'localhost' if options.host in LOOPBACK else options.host}:{port}"
     print(f"Lumigraph studio: {address}\nProjects: {desk.root}\nStop it with Ctrl-C; what runs goes on at the next start.", file=sys.stderr, flush=True)

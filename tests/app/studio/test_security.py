@@ -375,6 +375,11 @@ def test_users_that_cannot_be_added(tmp_path: Path, name: str, password: str, wo
         add_user(tmp_path / "users.json", name, password)
 
 
+def test_one_folder_has_one_studio(studio: Studio, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["studio", "--projects", str(studio.projects), "--port", "8777"]) == 2
+    assert "Another studio serves" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [["--host", "0.0.0.0"], ["--share"], ["--host", "::"], ["--users", "nowhere.json"]])
 def test_nobody_is_let_in_by_accident(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
     monkeypatch.chdir(tmp_path)
