@@ -30,13 +30,9 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         return [_told(cameras), f'<div class="scene"><canvas tabindex="0" role="img" aria-label="Cameras and points in 3D. Drag or use the arrow keys to turn, plus and minus to zoom."></canvas><div class="sliders"></div></div><template>{text(json.dumps(shown))}</template>']
 
     ui.show([told, view], shown)
-    ui.act(find.click, lambda user, project: _nothing(desk.find_cameras(user, project)))
+    ui.act(find.click, desk.find_cameras)
     ui.act(view.click, _cropped(ui), sent=True)
     ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 1), [], [walk])
-
-
-def _nothing(_: object) -> None:
-    return None
 
 
 def _cropped(ui: Ui) -> Any:

@@ -55,8 +55,8 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
 
     ui.show([result, viewer, photo, picture, keys, videos], shown)
     ui.act(result.input, lambda user, project, name: _viewer(desk.projects.open(user, project), name), [result], [viewer])
-    ui.act(here.click, lambda user, project, r, w, s, c: _nothing(desk.view(user, project, r, _stood(c), "", w, s)), [result, what, show, camera], js=_CAMERA)
-    ui.act(beside.click, lambda user, project, r, w, s, p: _nothing(desk.view(user, project, r, None, p or "", w, s)), [result, what, show, photo])
+    ui.act(here.click, lambda user, project, r, w, s, c: desk.view(user, project, r, _stood(c), "", w, s), [result, what, show, camera], js=_CAMERA)
+    ui.act(beside.click, lambda user, project, r, w, s, p: desk.view(user, project, r, None, p or "", w, s), [result, what, show, photo])
 
     def keyed(user: str, project: str, view: Any) -> str:
         opened = desk.projects.open(user, project)
@@ -73,10 +73,6 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
 
     ui.act(film.click, filmed, [result, drawn, seconds, size, loop])
     ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 2), [], [walk])
-
-
-def _nothing(_: object) -> None:
-    return None
 
 
 def _stood(camera: Any) -> dict[str, Any]:

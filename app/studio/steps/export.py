@@ -35,12 +35,8 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         return [_statistics(project), _files(ui, project)]
 
     ui.show([stats, files], shown)
-    ui.act(go.click, lambda user, project, t, f, n, x, fl, nm: _nothing(desk.export(user, project, None, f, t, n, x, fl, nm)), [target, form, faces, texture, flatten, normal])
-    ui.act(pack.click, lambda user, project: _nothing(desk.pack(user, project, None)))
-
-
-def _nothing(_: object) -> None:
-    return None
+    ui.act(go.click, lambda user, project, t, f, n, x, fl, nm: desk.export(user, project, None, f, t, n, x, fl, nm), [target, form, faces, texture, flatten, normal])
+    ui.act(pack.click, lambda user, project: desk.pack(user, project, None))
 
 
 def _statistics(project: Project | None) -> str:

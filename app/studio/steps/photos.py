@@ -45,12 +45,8 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         taken = ui.act(box.upload, _taken(ui), [box], [ui.project, box])
         ui.again(taken.success)
     ui.act(gallery.click, lambda user, project, asked: desk.leave_out(user, project, [str(asked["name"])], bool(asked["out"])), sent=True, every=True)
-    ui.act(masks.input, lambda user, project, how: _nothing(desk.masks(user, project, how)), [masks])
+    ui.act(masks.input, desk.masks, [masks])
     ui.act(on.click, lambda user, project: _cameras(ui, user, project, number), [], [walk])
-
-
-def _nothing(_: object) -> None:
-    return None
 
 
 def _cameras(ui: Ui, user: str, project: str, number: int) -> Any:

@@ -42,12 +42,8 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     ui.show([outcome], shown)
     for event in (quality.input, engine.input, tune.input, ui.version.change):
         ui.act(event, estimated, [quality, engine, tune], [estimate])
-    ui.act(start.click, lambda user, project, q, e, t, w: _nothing(desk.reconstruct(user, project, q, e, t, "robust" if w else "standard")), [quality, engine, tune, weights])
+    ui.act(start.click, lambda user, project, q, e, t, w: desk.reconstruct(user, project, q, e, t, "robust" if w else "standard"), [quality, engine, tune, weights])
     ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 1), [], [walk])
-
-
-def _nothing(_: object) -> None:
-    return None
 
 
 def _outcome(project: Project | None) -> str:

@@ -32,12 +32,8 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         return [_inspected(project.read("robustness/inspection.json")), _attacked(ui, project)]
 
     ui.show([found, shown_attack], shown)
-    ui.act(look.click, lambda user, project: _nothing(desk.inspect(user, project)))
-    ui.act(attack.click, lambda user, project, m, e, s: _nothing(desk.attack(user, project, None, m, e, s)), [method, eps, steps])
-
-
-def _nothing(_: object) -> None:
-    return None
+    ui.act(look.click, desk.inspect)
+    ui.act(attack.click, lambda user, project, m, e, s: desk.attack(user, project, None, m, e, s), [method, eps, steps])
 
 
 def _inspected(found: dict[str, Any]) -> str:
