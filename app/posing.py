@@ -11,16 +11,18 @@ import numpy as np
 from data.cameras import mean_up
 from data.files import atomic_write, write_json
 from data.options import PoseOptions
-from data.points import with_points
+from data.points import triangulate, with_points
 from data.poses import estimate_poses, upright
 from data.progress import Progress
 from data.quality import check_registration
 from data.readers import read_scene
-from data.scene import Scene
+from data.scene import Scene, SparsePoints
 from data.writers import write_transforms
 
 POINTS = 12_000
 """Sparse points that a page shows."""
+FEW = 1500
+"""Fewer than these look like nothing."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,9 @@ def _shown(scene: Scene) -> dict[str, Any]:
     from recon.frame import choose_frame, subject_box  # PyTorch, which the studio's server does without
 
     cameras, points = scene.posed(), scene.points
+    if points is None or len(points) < FEW:  # structure from motion keeps the surest alone; to be looked at, more are better
+        more = triangulate(scene).points
+        points = more if points is None else SparsePoints(np.concatenate([points.xyz, more.xyz]), np.concatenate([points.rgb, more.rgb]))
     box = subject_box(scene, choose_frame(scene))
     pick = slice(0) if points is None else np.random.default_rng(0).permutation(len(points))[:POINTS]
     extent = np.abs(cameras.centers - cameras.centers.mean(0)).max()
