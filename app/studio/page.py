@@ -101,10 +101,12 @@ def _sidebar(ui: Ui, with_login: bool) -> None:
         used = f"<p>{text(desk.machine())}</p><p>Projects take {_bytes(total)}.</p>"
         return [
             gr.Radio(choices, value=project.id if project else None, visible=bool(choices)), gr.Accordion(visible=project is not None),
-            gr.Textbox(value=project.name if project else ""), gr.Checkbox(value=False), used,
+            used,
         ]  # fmt: skip
 
-    ui.show([chosen, manage, name, sure, machine], shown)
+    ui.show([chosen, manage, machine], shown)
+    # Only when another project is opened: whoever is typing a name keeps it.
+    ui.act(ui.project.change, lambda user, project: desk.projects.open(user, project).name if project else "", [], [name])
     ui.act(chosen.input, lambda user, _, value: value or "", [chosen], [ui.project])
     ui.act(new.click, lambda user, _: "", [], [ui.project])
     ui.act(example.click, lambda user, _: desk.example(user).id, [], [ui.project])

@@ -85,16 +85,18 @@ class Ui:
 
         count = len(outputs)
 
-        def called(*values: Any, request: gr.Request, event: gr.EventData) -> list[Any]:
+        def called(*values: Any, request: gr.Request, event: gr.EventData) -> Any:
             extra = [event._data if isinstance(event._data, dict) else {}] if sent else []
             try:
                 value = function(user_of(request), *values, *extra)
             except (InputError, OutputError, JobFailed) as error:
-                return [*([gr.skip()] * count), _notice(str(error), "error")]
+                return with_notice([gr.skip()] * count, _notice(str(error), "error"))
             if isinstance(value, Said):
-                return [*([gr.skip()] * count), _notice(value.words, "said")]
-            shown = [] if count == 0 else [value] if count == 1 else list(value)
-            return [*shown, ""]
+                return with_notice([gr.skip()] * count, _notice(value.words, "said"))
+            return with_notice([] if count == 0 else [value] if count == 1 else list(value), "")
+
+        def with_notice(shown: list[Any], notice: str) -> Any:
+            return [*shown, notice] if shown else notice  # Gradio takes a list for the value of a single output
 
         # Gradio finds the request and the event by the annotations of parameters, after as many as there are inputs. Its own error messages
         # need its queue, which is slower than the page should be.
