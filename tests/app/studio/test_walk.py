@@ -131,6 +131,7 @@ def walked(studio: Studio, chromium) -> str:
     page.click("#key-add")
     walker.see("#keys [data-key='1']")
     page.click("#keys [data-play]")
+    page.fill("#seconds input[type=number]", "1")
     page.click("#film-it")
     walker.see("#videos video", 180)
     walker.picture("9-film")
