@@ -105,7 +105,7 @@ def geodesic(lab: Float[ndarray, "h w 3"], start: Bool[ndarray, "h w"], rounds: 
 
 
 def border(shape: tuple[int, ...]) -> Bool[ndarray, "h w"]:
-    """The band along the edges, but for the lower one's middle: things stand there."""
+    """The band along the edges."""
     height, width = shape
     band = max(round(BAND * min(height, width)), 2)
     out = np.zeros((height, width), bool)

