@@ -17,6 +17,7 @@ from app.studio.options import StudioOptions
 from attacks.defences.options import RobustOptions
 from attacks.victims.options import DensityTraining
 from data.errors import Cancelled, InputError, OutputError
+from recon.editing.options import EditorTraining
 from recon.general.options import TrainOptions
 from recon.options import Device, PerceptualTraining, ReconstructOptions, Task
 
@@ -152,11 +153,11 @@ class Train:
     """Train the general model on procedural worlds; `robust`: with an attacker in the loop.
 
     Also the small networks of the robustness bench: `density`, the IBRNet-style model that attacks are carried over to, and `perceptual`,
-    the features behind LPIPS. On several GPUs: torchrun --nproc-per-node N -m app.train WHAT --config FILE.toml --out DIR. Interrupt it with
+    the features behind LPIPS; and `editor`, which changes photos as a sentence says. On several GPUs: torchrun --nproc-per-node N -m app.train WHAT --config FILE.toml --out DIR. Interrupt it with
     Ctrl-C; the same command goes on from the last checkpoint (general and robust).
     """
 
-    what: tyro.conf.Positional[Literal["general", "robust", "density", "perceptual"]]
+    what: tyro.conf.Positional[Literal["general", "robust", "density", "perceptual", "editor"]]
     """Which model."""
     out: Annotated[Path, _OUT]
     """Folder for weights, checkpoints, tables and curves."""
@@ -181,9 +182,15 @@ class TrainPerceptual(Train):
     options: Annotated[PerceptualTraining, _FLAT] = field(default_factory=PerceptualTraining)  # type: ignore[assignment]
 
 
+@dataclass(frozen=True)
+class TrainEditor(Train):
+    __doc__ = Train.__doc__
+    options: Annotated[EditorTraining, _FLAT] = field(default_factory=EditorTraining)  # type: ignore[assignment]
+
+
 TRAININGS: dict[str, tuple[type, type]] = {
     "general": (Train, TrainOptions), "robust": (TrainRobust, RobustOptions), "density": (TrainDensity, DensityTraining),
-    "perceptual": (TrainPerceptual, PerceptualTraining),
+    "perceptual": (TrainPerceptual, PerceptualTraining), "editor": (TrainEditor, EditorTraining),
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """`lumigraph train WHAT`, also as a module for torchrun (general and robust):
 
-torchrun --nproc-per-node N -m app.train [general|robust|density|perceptual] --config FILE --out DIR
+torchrun --nproc-per-node N -m app.train [general|robust|density|perceptual|editor] --config FILE --out DIR
 """
 
 import argparse
@@ -12,16 +12,17 @@ from app.config import from_json, read_toml
 from attacks.defences.options import RobustOptions
 from attacks.victims.options import DensityTraining
 from data.errors import InputError
+from recon.editing.options import EditorTraining
 from recon.general.options import TrainOptions
 from recon.options import PerceptualTraining
 
-KINDS: dict[str, type] = {"general": TrainOptions, "robust": RobustOptions, "density": DensityTraining, "perceptual": PerceptualTraining}
+KINDS: dict[str, type] = {"general": TrainOptions, "robust": RobustOptions, "density": DensityTraining, "perceptual": PerceptualTraining, "editor": EditorTraining}
 
 
 def train(options: Any, out: Path, quiet: bool = False) -> None:
     """Train what the options are for, and print rows of numbers.
 
-    The general model's training (plain and robust) goes on where its last checkpoint stands; the two small ones take minutes, and begin anew.
+    The general model's training (plain and robust) goes on where its last checkpoint stands; the three small ones take minutes, and begin anew.
     """
     import torch
 
@@ -33,6 +34,10 @@ def train(options: Any, out: Path, quiet: bool = False) -> None:
         from attacks.victims.density_training import train_density
 
         work = train_density(options, out, device)
+    elif isinstance(options, EditorTraining):
+        from recon.editing.small.training import train_editor
+
+        work = train_editor(options, out, device)
     else:
         from recon.perceptual_training import train_perceptual
 
