@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,6 +94,19 @@ def save_general_field(field: GeneralField, names: Sequence[str], folder: Path, 
     })  # fmt: skip
 
 
+def describe_field(scene: Scene, near_far: Float[ndarray, "n 2"], box: Float[ndarray, "2 3"], look: ConditionOptions) -> dict[str, Any]:
+    """The content of `field.json` for photos that nobody has looked at yet.
+
+    Args:
+        near_far: range of z-depths of each photo, scene units.
+        box: the region worth meshing.
+    """
+    return {
+        "format": "lumigraph general field", "version": FORMAT_VERSION, "photos": [p.name for p in scene.image_paths], "near_far": near_far.tolist(),
+        "subject_box": box.tolist(), "look": asdict(look), "weights": "standard",
+    }  # fmt: skip
+
+
 NEAR = 12
 """Photos that suffice for one picture: a ray is blended from 8, and these need neighbours."""
 
@@ -121,14 +135,34 @@ def load_general_field(result: Path, device: torch.device | str = "cpu", near: C
         chosen, ranges = chosen.select(views), ranges[views]
     weights = ROBUST if meta.get("weights") == "robust" else None
     model = GeneralModel.from_pretrained(weights, device, ConditionOptions(**meta["look"]))
+    photos = [photo_tensor(chosen, i) for i in range(len(chosen))]
     with torch.no_grad():
-        field = model.condition([photo_tensor(chosen, i) for i in range(len(chosen))], chosen.posed(), ranges)
+        if meta.get("shape"):  # edited: the photos of before say what shape things have, these what colour
+            before = _before(chosen, result / str(meta["shape"]))
+            field = model.condition([photo_tensor(before, i) for i in range(len(before))], chosen.posed(), ranges, colors=photos)
+        else:
+            field = model.condition(photos, chosen.posed(), ranges)
     field.subject_box = np.array(meta["subject_box"])
     if (result / "field" / "tuned.safetensors").exists():
         from recon.general.tuning import load_tuning
 
         load_tuning(field, result / "field")
     return field
+
+
+def _before(scene: Scene, folder: Path) -> Scene:
+    """The same views with the photos of before any edit.
+
+    Raises:
+        InputError: one is missing.
+    """
+    paths = []
+    for path in scene.image_paths:
+        found = next((p for p in (folder / f"{path.stem}{s}" for s in (".jpg", ".png")) if p.exists()), None)
+        if found is None:
+            raise InputError(f"'{folder}' has lost the photo '{path.stem}' from before the edits. Edit again from the result of before.")
+        paths.append(found)
+    return replace(scene, image_paths=tuple(paths))
 
 
 def _nearest(cameras: Cameras, asked: Cameras) -> list[int]:
