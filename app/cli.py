@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from app.bench import Bench, run_bench
+from app.editing import Edit, EvaluateEdit, run_edit, run_evaluate_edit
 from app.export import Format, Target
 from app.robustness import Attack, Inspect, attack_from_config, run_attack, run_inspect, spread
 from app.studio.options import StudioOptions
@@ -203,6 +204,8 @@ commands:
   evaluate SCENE -o OUT              the same with views held out: PSNR, SSIM, time
   render OUT --path orbit            a video, or stills from given cameras
   export OUT --format FORMAT         glb, obj, ply, stl, usdz, points, html, transforms, colmap; --for blender|unity|web|print
+  edit OUT "make it autumn" -o OUT2  change a scene by a sentence; --do recolor|remove|crop|background without one
+  evaluate-edit OUT OUT2             how well an edited scene's views agree; --accuracy N judges the editor
   attack SCENE --method M --out DIR  robustness: attacks, noise and defences, budget by budget, as a leaderboard
   inspect PHOTOS                     look for signs of tampering in photos from strangers
   train general -o DIR               train the general model on procedural worlds; train robust: against attacks
@@ -219,6 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands: dict[str, tuple[type, Callable[[Any], int]]] = {
         "reconstruct": (Reconstruct, _reconstruct), "evaluate": (Evaluate, _reconstruct), "render": (Render, _render),
         "export": (Export, _export), "train": (Train, _train), "bench": (Bench, run_bench), "studio": (Studio, _studio),
+        "edit": (Edit, lambda c: run_edit(c, run_job)), "evaluate-edit": (EvaluateEdit, lambda c: run_evaluate_edit(c, run_job)),
         "attack": (Attack, lambda c: run_attack(c, run_job)), "inspect": (Inspect, lambda c: run_inspect(c, run_job)),
     }  # fmt: skip
     if not words or words[0] in {"-h", "--help"}:

@@ -51,6 +51,44 @@ def export_kind(arguments: dict[str, Any]) -> Work:
     return (yield from _events(export(from_json(ExportTask, arguments)), lambda p: p.fraction))
 
 
+def edit_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: a `recon.editing.options.EditTask` as JSON; and `page`: whether `view.html` is written too. Result: the report."""
+    from app.config import from_json
+    from app.editing import write_edit_page
+    from recon.editing.options import EditTask
+    from recon.editing.pipeline import edit, overall
+
+    page = arguments.pop("page", False)
+    task = from_json(EditTask, arguments)
+    report = yield from _events(edit(task), overall)
+    write_edit_page(task.out, report)
+    if page:
+        from app.export import ExportTask, export
+
+        yield from _events(export(ExportTask(task.out, "html")), lambda p: 1.0)
+    return {**report, "files": [str(task.out / "report.html")]}
+
+
+def tryout_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: `result`, `photo`, `prompt`, `options` (`recon.editing.options.EditOptions` as JSON), `out`. Result: the files written."""
+    from pathlib import Path
+
+    from app.config import from_json
+    from recon.editing.options import EditOptions
+    from recon.editing.pipeline import try_out
+
+    a = arguments
+    work = try_out(Path(a["result"]), a["photo"], a["prompt"], from_json(EditOptions, a["options"]), Path(a["out"]))
+    return (yield from _events(work, lambda p: p.fraction))
+
+
+def evaluate_edit_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: an `app.editing.EvaluateEdit` as JSON. Result: the figures."""
+    from app.editing import evaluate
+
+    return (yield from _events(evaluate(arguments), lambda p: p.fraction))
+
+
 def attack_kind(arguments: dict[str, Any]) -> Work:
     """`arguments`: an `attacks.bench.suite.Suite` as JSON, and `command`. Result: `files`, and the board of the report."""
     from pathlib import Path
@@ -151,7 +189,7 @@ def _events(work: Generator[Progress, None, Any], overall: Callable[[Progress], 
         except StopIteration as end:
             return end.value
         now, share = time.monotonic(), overall(progress)
-        if progress.stage != last_stage or now - last_time > interval or progress.values.get("preview"):
+        if progress.stage != last_stage or now - last_time > interval or (progress.values.get("preview") or progress.values.get("preview_jpeg")):
             last_stage, last_time = progress.stage, now
             try:
                 yield {
@@ -166,5 +204,5 @@ def _events(work: Generator[Progress, None, Any], overall: Callable[[Progress], 
 KINDS: dict[str, Callable[[dict[str, Any]], Work]] = {
     "reconstruct": reconstruct_kind, "render": render_kind, "export": export_kind, "attack": attack_kind, "inspect": inspect_kind,
     "intake": intake_kind, "examine": examine_kind, "masks": masks_kind, "cameras": cameras_kind, "view": view_kind, "pack": pack_kind,
-    "machine": machine_kind,
+    "machine": machine_kind, "edit": edit_kind, "tryout": tryout_kind, "evaluate_edit": evaluate_edit_kind,
 }  # fmt: skip

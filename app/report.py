@@ -11,7 +11,7 @@ from PIL import Image
 
 from data.files import atomic_write
 
-_STYLE = """
+STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881}
 body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .6rem}
@@ -69,7 +69,7 @@ def write_html(out: Path, report: dict[str, Any]) -> Path:
         f"<tr><td>{rim['length']:.4g}</td><td>{', '.join(f'{v:.4g}' for v in rim['centre'])}</td></tr>" for rim in rims[:10]
     )  # fmt: skip
     held_out = "".join(
-        _figure(out / view["picture"], f"{view['file']}: {view['psnr']:.2f} dB (photo, rendering)", 840) for view in quality["held_out"]
+        figure(out / view["picture"], f"{view['file']}: {view['psnr']:.2f} dB (photo, rendering)", 840) for view in quality["held_out"]
     )
     seconds = "".join(f"<tr><td>{html.escape(k)}</td><td>{v:.1f} s</td></tr>" for k, v in report["seconds"].items())
     cameras = report["cameras"]
@@ -78,17 +78,17 @@ def write_html(out: Path, report: dict[str, Any]) -> Path:
         "points": [[*p, *c] for p, c in zip(report["points"]["xyz"], report["points"]["rgb"], strict=True)],
     }  # fmt: skip
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{html.escape(report["name"])} - Lumigraph report</title><style>{_STYLE}</style>
+<title>{html.escape(report["name"])} - Lumigraph report</title><style>{STYLE}</style>
 <h1>{html.escape(report["name"])}</h1><p>{html.escape(report["engine"])} engine, {html.escape(report["quality_preset"])} quality,
 on {html.escape(report["device"])}; lumigraph {html.escape(report["lumigraph"])}</p>
 <div class="cards">{"".join(f'<div class="card">{html.escape(k)}<b>{html.escape(v)}</b></div>' for k, v in cards)}</div>
 {f"<h2>What to know</h2>{warnings}" if warnings else ""}
 {f"<h2>Photos left out</h2><table>{dropped}</table>" if dropped else ""}
-<h2>The mesh from four sides</h2><div class="grid">{"".join(_figure(out / name, "", 480) for name in report["pictures"]["sides"])}</div>
+<h2>The mesh from four sides</h2><div class="grid">{"".join(figure(out / name, "", 480) for name in report["pictures"]["sides"])}</div>
 {f"<h2>Open rims of the mesh</h2><p>The longest {len(rims[:10])}: holes where no photo looked, and outer edges.</p><table><tr><th>length</th><th>centre</th></tr>{holes}</table>" if holes else ""}
 {f'<h2>Held-out views</h2><div class="grid wide">{held_out}</div>' if held_out else ""}
 <h2>Cameras</h2><canvas id="view"></canvas><p>Drag to turn, scroll to zoom. Poses: {html.escape(str(report["poses"]["source"]))}.</p>
-<h2>Photos</h2><div class="grid">{"".join(_figure(out / name, Path(name).name, 320) for name in shown)}</div>
+<h2>Photos</h2><div class="grid">{"".join(figure(out / name, Path(name).name, 320) for name in shown)}</div>
 <h2>Time</h2><table>{seconds}</table>
 <script type="application/json" id="scene">{json.dumps(scene).replace("<", "&lt;")}</script><script>{_VIEWER}</script></html>
 """
@@ -97,7 +97,7 @@ on {html.escape(report["device"])}; lumigraph {html.escape(report["lumigraph"])}
     return path
 
 
-def _figure(path: Path, caption: str, width: int) -> str:
+def figure(path: Path, caption: str, width: int) -> str:
     """An inlined, shrunken picture; nothing if the file is gone."""
     try:
         picture = Image.open(path).convert("RGB")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from data.errors import InputError
@@ -173,7 +173,7 @@ def _field(result: Result, scene: Scene, out: Path, shape: bool) -> None:
     except (OSError, ValueError):
         old = {}
     general = old.get("format") == "lumigraph general field"
-    meta = old if general else describe_field(scene, _ranges(result), _box(result), ConditionOptions(side=int(min(scene.posed().sizes.max(), 960))))
+    meta = old if general else describe_field(scene, depth_ranges(result), _box(result), ConditionOptions(side=int(min(scene.posed().sizes.max(), 960))))
     names = {path.stem: path.name for path in scene.image_paths}
     meta = {**meta, "photos": [names[Path(name).stem] for name in meta["photos"]], "shape": ORIGINALS if shape else None}
     (out / "field").mkdir(exist_ok=True)
@@ -189,7 +189,7 @@ def _box(result: Result) -> Any:
     return np.stack([low, high]) + 0.05 * (high - low) * np.array([[-1], [1]])
 
 
-def _ranges(result: Result) -> Any:
+def depth_ranges(result: Result) -> Float[ndarray, "n 2"]:
     """Ranges of z-depth of each photo, from the mesh and what stands behind it."""
     from recon.editing.views import depths, edit_size, resized
 

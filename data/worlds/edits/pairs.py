@@ -53,6 +53,9 @@ class Pairs:
     instructions: tuple[Instruction, ...]
     changed: Float[Tensor, "b 1 h w"]
     """How much each pixel changed, the mean over the channels."""
+    up: Float[Tensor, "b 1 h w"]
+    """See `filters.Views`, likewise ``things``."""
+    things: Bool[Tensor, "b 1 h w"]
 
 
 def make_edit_bank(
@@ -117,13 +120,14 @@ def _salient(tables: Tables, camera: np.ndarray) -> int:
     return int(np.argmax(np.where(local[:, 2] > 0.1, radius / (0.35 + aside), -1)))
 
 
-def batch(bank: EditBank, count: int, size: tuple[int, int], g: torch.Generator, choice: np.random.Generator, rerendered: float = 0.45, groups: int = 10) -> Pairs:
+def batch(bank: EditBank, count: int, size: tuple[int, int], g: torch.Generator, choice: np.random.Generator, rerendered: float = 0.45, groups: int = 10, flips: bool = True) -> Pairs:
     """Random pairs: some photographed anew, the others edited in the picture.
 
     Args:
         size: width and height of the random crop.
         rerendered: share of pairs whose world was edited.
         groups: filters used for the others.
+        flips: mirror half of them.
     """
     first = round(count * rerendered)
     device = bank.rgb.device
@@ -145,10 +149,11 @@ def batch(bank: EditBank, count: int, size: tuple[int, int], g: torch.Generator,
         after[rows] = made
         instructions += said
     after = after.clamp(0, 1)
-    flip = torch.rand(count, generator=g, device=device) < 0.5
-    before, depth = look.rgb, look.depth
-    before[flip], after[flip], depth[flip] = before[flip].flip(-1), after[flip].flip(-1), depth[flip].flip(-1)
-    return Pairs(before, after, depth, tuple(instructions), (after - before).abs().mean(1, keepdim=True))
+    flip = torch.nonzero(torch.rand(count, generator=g, device=device) < 0.5)[:, 0] if flips else torch.empty(0, dtype=torch.long, device=device)
+    for picture in (look.rgb, after, look.depth, look.up, look.things):
+        picture[flip] = picture[flip].flip(-1)
+    changed = (after - look.rgb).abs().mean(1, keepdim=True)
+    return Pairs(look.rgb, after, look.depth, tuple(instructions), changed, look.up, look.things)
 
 
 def filtered(views: Views, kind: str, g: torch.Generator, choice: np.random.Generator) -> tuple[Tensor, list[Instruction]]:
