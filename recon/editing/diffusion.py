@@ -124,7 +124,7 @@ class DiffusersEditor:
             while at < n:
                 rows = list(range(at, min(at + together, n)))
                 try:
-                    out.append(self._batch(request, rows, lambda f, a=at, r=rows: tell(Progress("edit", (a + f * len(r)) / n, f"view {a + 1} of {n}"))))
+                    out.append(self._batch(request, rows, _told(tell, at, len(rows), n)))
                 except torch.OutOfMemoryError:
                     torch.cuda.empty_cache()
                     if together == 1:
@@ -216,6 +216,11 @@ class DiffusersEditor:
         if images.shape[2:] != pictures[0].shape[1:]:
             images = torch.nn.functional.interpolate(images.float(), pictures[0].shape[1:], mode="bilinear", antialias=True, align_corners=False)
         return images
+
+
+def _told(tell: Callable[[Progress], None], at: int, count: int, n: int) -> Callable[[float], None]:
+    """What is told of a batch of views, as a part of all."""
+    return lambda share: tell(Progress("edit", (at + share * count) / n, f"view {at + 1} of {n}"))
 
 
 def encoded(vae: Any, pictures: Float[Tensor, "n 3 h w"], device: torch.device) -> Tensor:

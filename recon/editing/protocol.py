@@ -11,7 +11,6 @@ from torch import Tensor
 from data.progress import Progress
 from recon.editing.views import Links
 
-
 Detail = Literal["photo", "editor"]
 """Whose detail edited photos have: the photo's (the edit is a smooth field of colours), or the editor's (its pixels are taken)."""
 
@@ -42,13 +41,25 @@ class EditRequest:
 class ImageEditor(Protocol):
     """Edits photos as a sentence says."""
 
-    name: str
-    """For reports and `edit.toml`: `shipped`, or what was given as the model."""
-    side: int
-    """Longest side of the pictures that it works on, pixels."""
-    multiple: int
-    """Their sides are multiples of this."""
-    detail: Detail
+    @property
+    def name(self) -> str:
+        """For reports and `edit.toml`: `shipped`, or what was given as the model."""
+        ...
+
+    @property
+    def side(self) -> int:
+        """Longest side of the pictures that it works on, pixels."""
+        ...
+
+    @property
+    def multiple(self) -> int:
+        """Their sides are multiples of this."""
+        ...
+
+    @property
+    def detail(self) -> Detail:
+        """Whose detail edited photos have."""
+        ...
 
     @property
     def device(self) -> torch.device:

@@ -135,9 +135,9 @@ def _photos(result: Result, changes: Changes, out: Path) -> Generator[Progress, 
     if changes.masks is not None or old.mask_paths:
         (out / "masks").mkdir(exist_ok=True)
         masks = tuple(out / "masks" / f"{path.stem}.png" for path in paths)
-        for i, path in enumerate(masks):
+        for i, target in enumerate(masks):
             mask = old.mask(i) if changes.masks is None else changes.masks[i]
-            save_image(path, np.asarray(mask).astype(np.uint8) * 255)  # type: ignore[arg-type]
+            save_image(target, np.asarray(mask).astype(np.uint8) * 255)  # type: ignore[arg-type]
     meaning = "object" if changes.masks is not None else old.mask_meaning
     scene = replace(old, root=out, image_paths=tuple(paths), mask_paths=masks, mask_meaning=meaning if masks else None, depth_paths=())
     write_transforms(out, scene)

@@ -13,4 +13,4 @@ class PartialDDIM(DDIMScheduler):  # type: ignore[misc]
     def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
         """See `DDIMScheduler`."""
         super().set_timesteps(num_inference_steps, device)
-        self.timesteps = self.timesteps[self.skip :]
+        self.timesteps = self.timesteps[self.skip :]  # type: ignore[has-type]

@@ -166,8 +166,8 @@ def filtered(views: Views, kind: str, g: torch.Generator, choice: np.random.Gene
     if kind == "swap":
         return _swapped(views, g, choice)
     options = [name for k, name in FILTERS if k == kind]
-    to = str(choice.choice(options))
-    return FILTERS[kind, to](views, g), [Instruction(kind, "", to)] * len(views)
+    one = str(choice.choice(options))
+    return FILTERS[kind, one](views, g), [Instruction(kind, "", one)] * len(views)
 
 
 def _swapped(views: Views, g: torch.Generator, choice: np.random.Generator) -> tuple[Tensor, list[Instruction]]:

@@ -62,12 +62,13 @@ _ADJUST_WORDS = {
     "negative": ("invert the colors", "make it a negative", "negative colors"),
 }  # fmt: skip
 _ADJECTIVES = {"gold": ("gold", "golden"), "silver": ("silver", "metallic", "chrome"), "copper": ("copper", "bronze"), "wood": ("wood", "wooden"), "marble": ("marble",), "stone": ("stone", "rock", "concrete"), "brick": ("brick", "bricks"), "porcelain": ("porcelain", "ceramic")}
-_FUNCTION = (
+_HOLDING = (
     "a an the of in into to on at with like as and be is are should look looks looking turn make paint change give convert put set let apply add take transform "
     "made style painting drawing picture photo photograph image scene everything all whole light colors color tone day time hour parts things out from by for this that "
     "more less increase reduce lower brighten darken covered colored please some please city book poster art old van film white black golden softer contrasty lots there "
     "use weather season saturation contrast tint tinted some its their them they front"
-).split()
+)
+"""Words that hold sentences together."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def words_of(sentence: str) -> list[str]:
 
 def vocabulary() -> tuple[str, ...]:
     """Every word that a sentence of the grammar may hold, in a fixed order."""
-    words: set[str] = set(_FUNCTION) | set(SYNONYMS) | set(COLORS) | set(MATERIALS) | set(NOUNS) | set(PLACES) | set(TIMES) | set(WEATHERS) | set(SEASONS)
+    words: set[str] = set(_HOLDING.split()) | set(SYNONYMS) | set(COLORS) | set(MATERIALS) | set(NOUNS) | set(PLACES) | set(TIMES) | set(WEATHERS) | set(SEASONS)
     for lists in (_STYLE_NAMES, _TIME_WORDS, _ADJUST_WORDS, _ADJECTIVES):
         words |= {w for names in lists.values() for name in names for w in words_of(name)}
     words |= {w for names in _WEATHER_WORDS.values() for part in names for w in part}
