@@ -88,7 +88,7 @@ class DiffusersEditor:
         kind = getattr(diffusers, _checked_index(folder, model))
         precision = torch.float32 if device.type == "cpu" else torch.bfloat16 if family.kind == "flow" else torch.float16
         try:
-            pipeline = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, torch_dtype=precision)
+            pipeline = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=precision)
         except Exception as error:  # each library has its own
             raise InputError(f"The model '{model}' cannot be loaded ({_first_line(error)}). Take an intact copy that holds safetensors.") from None
         pipeline.set_progress_bar_config(disable=True)

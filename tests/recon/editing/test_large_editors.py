@@ -40,7 +40,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         block_out_channels=(32, 64), in_channels=3, out_channels=3, down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4,
     )  # fmt: skip
     StableDiffusionInstructPix2PixPipeline(
-        vae=vae, text_encoder=text, tokenizer=CLIPTokenizer(str(words / "vocab.json"), str(words / "merges.txt")), unet=unet, scheduler=DDIMScheduler(),
+        vae=vae, text_encoder=text, tokenizer=CLIPTokenizer(str(words / "vocab.json"), str(words / "merges.txt"), model_max_length=77), unet=unet, scheduler=DDIMScheduler(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder / "model")  # fmt: skip
     return folder / "model"
