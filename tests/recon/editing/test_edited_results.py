@@ -1,0 +1,103 @@
+"""Edits of a whole result, from the bundled photos: what is written, what stays as it was, and the way back."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.errors import InputError
+from data.images import load_rgba
+from data.progress import drained
+from data.readers import read_scene
+from data.writers import write_transforms
+from recon.editing.options import EditOptions, EditTask
+from recon.editing.pipeline import edit, try_out
+from recon.editing.stack import read_stack
+from recon.engines import load_field
+from recon.options import ReconstructOptions, Task
+from recon.pipeline import reconstruct
+from recon.surface.asset import load_asset
+from recon.surface.realtime.stored import load_baked
+
+pytestmark = pytest.mark.slow
+SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "still_life"
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reconstruction at a glance, of every third photo."""
+    folder = tmp_path_factory.mktemp("edit")
+    few = folder / "few"
+    shutil.copytree(SAMPLE, few)
+    scene = read_scene(few, folder / "input")
+    write_transforms(few, scene.select(range(0, len(scene), 3)))
+    out = folder / "result"
+    drained(reconstruct(Task(few, out, ReconstructOptions(quality="glance", engine="general", device="cpu", turntable=False))))
+    return out
+
+
+def _middle(result: Path, share: float) -> str:
+    """A box about the middle of the mesh, as the command line takes it."""
+    vertices = load_asset(result / "mesh.glb").mesh.vertices
+    low, high = np.percentile(vertices, [50 - 50 * share, 50 + 50 * share], axis=0)
+    return " ".join(f"{v:.6g}" for v in (*low, *high))
+
+
+def test_a_sentence_in_a_box_and_back(result: Path, tmp_path: Path) -> None:
+    box = _middle(result, 0.5)
+    report = drained(edit(EditTask(result, tmp_path / "night", "make it night", EditOptions(region=box, views=3, steps=3, device="cpu"))))
+    photo = sorted((result / "images").iterdir())[0]
+    before, after = load_rgba(photo)[0].astype(int), load_rgba(tmp_path / "night" / "images" / f"{photo.stem}.png")[0].astype(int)
+    changed = np.abs(after - before).max(-1) > 8
+    assert report["edits"][0]["unchanged_outside"]
+    assert 0.01 < changed.mean() < 0.9
+    assert after[changed].mean() < before[changed].mean()
+    assert read_stack(tmp_path / "night")[0].prompt == "make it night"
+    painted = load_asset(tmp_path / "night" / "mesh.glb")
+    assert len(painted.mesh.faces) == len(load_asset(result / "mesh.glb").mesh.faces)
+    load_baked(tmp_path / "night")
+    field, old = load_field(tmp_path / "night"), load_field(result)
+    torch.testing.assert_close(field.sources.surface, old.sources.surface)  # type: ignore[attr-defined]
+    assert not torch.equal(field.sources.images, old.sources.images)  # type: ignore[attr-defined]
+
+    drained(edit(EditTask(tmp_path / "night", tmp_path / "back", undo=True)))
+    again = load_rgba(tmp_path / "back" / "images" / f"{photo.stem}.png")[0].astype(int)
+    np.testing.assert_array_equal(again, before)
+    assert read_stack(tmp_path / "back") == []
+
+
+def test_cropping_and_removing_take_faces_away(result: Path, tmp_path: Path) -> None:
+    box, faces = _middle(result, 0.5), len(load_asset(result / "mesh.glb").mesh.faces)
+    drained(edit(EditTask(result, tmp_path / "part", options=EditOptions(do="crop", region=box))))
+    report = drained(edit(EditTask(result, tmp_path / "rest", options=EditOptions(do="remove", region=box))))
+    kept, left = (len(load_asset(tmp_path / name / "mesh.glb").mesh.faces) for name in ("part", "rest"))
+    assert kept + left == faces
+    assert 0 <= report["edits"][0]["seen_behind"] <= 1
+
+
+def test_nothing_is_left_of_an_edit_that_fails_or_is_closed(result: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No view sees"):
+        drained(edit(EditTask(result, tmp_path / "x", "make it night", EditOptions(region="1000 1000 1000 1001 1001 1001"))))
+    running = edit(EditTask(result, tmp_path / "y", "make it night"))
+    for _ in range(4):
+        next(running)
+    running.close()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="no masks"):
+        drained(edit(EditTask(result, tmp_path / "z", "make it night", EditOptions(region="subject"))))
+    with pytest.raises(InputError, match="already holds something"):
+        drained(edit(EditTask(result, result, "make it night")))
+
+
+def test_a_sentence_is_tried_on_one_photo(result: Path, tmp_path: Path) -> None:
+    name = sorted((result / "images").iterdir())[0].name
+    files = drained(try_out(result, name, "make it brighter", EditOptions(device="cpu"), tmp_path / "try.png"))["files"]
+    bright, photo = (load_rgba(Path(f))[0].astype(float) for f in files)
+    assert bright.shape == photo.shape
+    assert bright.mean() > photo.mean()
+    with pytest.raises(InputError, match="not among the photos"):
+        drained(try_out(result, "nobody.jpg", "make it brighter", EditOptions(device="cpu"), tmp_path / "try.png"))
+    json.dumps(files)
