@@ -16,6 +16,7 @@ def open_editor(options: EditOptions) -> ImageEditor:
         InputError: its weights are not on this machine, are of another kind or incomplete, or there is no such device.
     """
     device = chosen_device(options.device)
+    quiet()
     folder = Path(options.model).expanduser()
     if options.model == "shipped" or (folder / "card.json").exists():
         from dataclasses import replace
@@ -28,6 +29,16 @@ def open_editor(options: EditOptions) -> ImageEditor:
     from recon.editing.diffusion import DiffusersEditor
 
     return DiffusersEditor.from_pretrained(options.model, device, options.memory, options.steps, options.guidance)
+
+
+def quiet() -> None:
+    """The libraries draw progress bars while they read weights; ours tells of progress in its own way."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
 
 
 def chosen_device(wanted: str) -> torch.device:

@@ -57,8 +57,11 @@ def settled(photos: Float[Tensor, "n 3 h w"], edited: Float[Tensor, "n 3 h w"], 
     for _ in range(passes):
         coefficients = links.blended(coefficients, own=0.5)[0]
     pictures = apply(photos, coefficients)
-    correction = links.blended(pictures, own=1.0)[0] - pictures
-    return coefficients, box_mean(box_mean(correction, SOFT), SOFT)
+    correction = torch.zeros_like(pictures)
+    for _ in range(2):
+        now = pictures + correction
+        correction = correction + box_mean(box_mean(links.blended(now, own=1.0)[0] - now, SOFT), SOFT)
+    return coefficients, correction
 
 
 def enlarged(photo: Float[Tensor, "1 3 h w"], coefficients: Float[Tensor, "1 12 h2 w2"], correction: Float[Tensor, "1 3 h2 w2"]) -> Float[Tensor, "1 3 h w"]:
