@@ -170,7 +170,7 @@ class DiffusersEditor:
             more = {"callback": lambda i, t, x: tell((i + 1) / count), "callback_steps": 1, "height": images.shape[2], "width": images.shape[3]}
         else:
             more = {"callback_on_step_end": _hook(tell, count)}
-        if len(rows) > 1 and "XL" not in type(p).__name__:
+        if "XL" not in type(p).__name__:
             from recon.editing.attention import share
 
             share(p.unet).group = len(rows)

@@ -33,8 +33,6 @@ class EditRequest:
     """Noise of unit variance that agrees between the views; for editors that can use it."""
     links: Links | None = None
     """Where the views show the same; for editors that look at several views at once."""
-    shared: int = 0
-    """Views, from the first on, that the others should look like."""
 
 
 @runtime_checkable

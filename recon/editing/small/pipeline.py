@@ -45,7 +45,7 @@ class SmallEditPipeline(DiffusionPipeline):
     def __call__(
         self, photos: Float[Tensor, "n 3 h w"], prompt: str, nearness: Float[Tensor, "n 1 h w"] | None = None,
         start: Float[Tensor, "n 3 h w"] | None = None, noise: Float[Tensor, "n 3 h w"] | None = None, steps: int = 6, guidance: float = 1.5,
-        strength: float = 1.0, generator: torch.Generator | None = None, hook: StepHook | None = None, batch: int = 8, shared: int = 0,
+        strength: float = 1.0, generator: torch.Generator | None = None, hook: StepHook | None = None, batch: int = 8,
     ) -> Float[Tensor, "n 3 h w"]:  # fmt: skip
         """Edited photos, 0 to 1.
 
@@ -58,7 +58,6 @@ class SmallEditPipeline(DiffusionPipeline):
             guidance: classifier-free guidance (Ho & Salimans 2022) of the sentence; 1: none.
             hook: sees every prediction of all photos together, and may change it.
             batch: pictures that the U-Net sees at once.
-            shared: photos, from the first on, that all others attend to (set `recon.editing.attention.share`).
         """
         condition = photos * 2 - 1
         near = torch.zeros_like(photos[:, :1]) if nearness is None else nearness
@@ -71,8 +70,8 @@ class SmallEditPipeline(DiffusionPipeline):
         times = times[first:]
         x = noise if start is None else self.scheduler.add_noise(start * 2 - 1, noise, times[:1])
         for i, t in enumerate(times):
-            clean = torch.cat([self._predicted(x[p], condition[p], near[p], text, empty, t, guidance) for p in pieces(len(x), batch, shared)])
-            clean = clean[_order(len(x), batch, shared)].clamp(-1, 1)
+            parts = zip(x.split(batch), condition.split(batch), near.split(batch), strict=True)
+            clean = torch.cat([self._predicted(*part, text, empty, t, guidance) for part in parts]).clamp(-1, 1)
             if hook is not None:
                 clean = hook(i, clean)
             x = self.scheduler.step(clean, t, x).prev_sample if i + 1 < len(times) else clean
@@ -101,21 +100,3 @@ def predict(
 def blocks(x: Float[Tensor, "n 3 h w"], photos: Float[Tensor, "n 3 h w"], near: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n c h4 w4"]:
     """What the U-Net sees."""
     return F.pixel_unshuffle(torch.cat([x, photos, near], dim=1), BLOCK)
-
-
-def pieces(count: int, batch: int, shared: int) -> list[list[int]]:
-    """Which pictures the U-Net sees together: the shared ones lead every piece."""
-    if not shared:
-        return [list(range(a, min(a + batch, count))) for a in range(0, count, batch)]
-    rest, lead = list(range(shared, count)), list(range(shared))
-    step = max(batch - shared, 1)
-    return [lead + rest[a : a + step] for a in range(0, max(len(rest), 1), step)]
-
-
-def _order(count: int, batch: int, shared: int) -> list[int]:
-    """Where each picture's prediction stands among those of all pieces."""
-    flat = [i for piece in pieces(count, batch, shared) for i in piece]
-    first: dict[int, int] = {}
-    for position, picture in enumerate(flat):
-        first.setdefault(picture, position)
-    return [first[i] for i in range(count)]

@@ -21,7 +21,6 @@ from recon.editing.protocol import EditRequest
 from recon.editing.regions import as_box, soft
 from recon.editing.small.editor import SmallEditor
 from recon.editing.small.networks import SHIPPED, load
-from recon.editing.small.pipeline import _order, pieces
 from recon.editing.stack import Step, read_stack, write_stack
 from recon.editing.views import EditViews, link, nearest, warp_error
 from recon.relay import relayed
@@ -154,14 +153,6 @@ def test_an_edit_ends_when_it_is_closed() -> None:
     next(running)
     running.close()
     assert ended == [True]
-
-
-def test_pieces_lead_with_what_is_shared_and_come_back_in_order() -> None:
-    assert pieces(5, 2, 0) == [[0, 1], [2, 3], [4]]
-    made = pieces(6, 3, 1)
-    assert all(p[0] == 0 for p in made)
-    flat = [i for p in made for i in p]
-    assert [flat[k] for k in _order(6, 3, 1)] == list(range(6))
 
 
 def test_the_shipped_editor_fits_and_changes_what_is_asked() -> None:
