@@ -32,15 +32,31 @@ def solid(mesh: Triangles, faces: int, depth: int = 8) -> Triangles:
         o3d.utility.Vector3dVector((kept.vertices - origin) / size), o3d.utility.Vector3iVector(kept.faces.astype(np.int32))
     )
     source.compute_vertex_normals()
+    o3d.utility.random.seed(0)  # the same solid every time
     cloud = source.sample_points_uniformly(min(max(4 * len(kept.faces), 50_000), 400_000), use_triangle_normal=False)
     closed, _ = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(cloud, depth=depth, linear_fit=True)
     whole = Triangles(np.asarray(closed.vertices, dtype=np.float64) * size + origin, np.asarray(closed.triangles, dtype=np.int64))
-    for surface in (whole, remeshed(whole, 1 << (depth - 1))):
+    for again in (False, True):
+        surface = remeshed(whole, 1 << (depth - 1)) if again else whole  # slow, and seldom needed
         for budget in (faces, len(surface.faces)):
-            piece = holes_closed(_largest(sound(decimated(surface, budget))), np.inf, scraps=True)
+            piece = welded(holes_closed(_largest(sound(welded(decimated(surface, budget)))), np.inf, scraps=True))
             if is_volume(piece):
                 return piece
     raise InputError("No closed solid comes out of this mesh. Photograph the thing from more sides, or export it as it is.")
+
+
+def welded(mesh: Triangles) -> Triangles:
+    """Vertices on a grid of a millionth of the mesh's size, each place once.
+
+    STL keeps float32 corners and no indices: whoever reads it joins what is near, and two vertices closer than that would
+    leave a face without area, and so a hole, in a solid that was closed when it was written.
+    """
+    size = float(np.ptp(mesh.vertices, axis=0).max())
+    step = max(1e-6 * size, 4 * float(np.finfo(np.float32).eps) * float(np.abs(mesh.vertices).max()))
+    cells, place = np.unique(np.round(mesh.vertices / step).astype(np.int64), axis=0, return_inverse=True)
+    faces = place.reshape(-1)[mesh.faces]
+    distinct = (faces != np.roll(faces, 1, axis=1)).all(1)
+    return Triangles(cells * step, faces[distinct])
 
 
 def remeshed(mesh: Triangles, resolution: int) -> Triangles:

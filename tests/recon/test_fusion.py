@@ -1,5 +1,6 @@
 """Fusion region by region, backdrops, solids: known shapes come back, however memory is cut."""
 
+import io
 import os
 import subprocess
 import sys
@@ -16,9 +17,10 @@ from recon.surface.backdrop import hull, shell
 from recon.surface.blocks import packed, regions, unpacked, with_neighbours
 from recon.surface.cleaning import without_small_pieces
 from recon.surface.depth import trusted
+from recon.surface.formats.stl import stl
 from recon.surface.fusion import fuse
 from recon.surface.repair import boundary_loops, open_rims
-from recon.surface.solid import is_volume, remeshed, solid
+from recon.surface.solid import is_volume, remeshed, solid, welded
 from recon.surface.triangles import Triangles
 from tests.conftest import ring_of_cameras, sphere_picture, write_sphere_scene
 
@@ -147,6 +149,30 @@ def test_a_ball_without_a_bottom_becomes_a_solid() -> None:
     assert trimesh.Trimesh(closed.vertices, closed.faces).volume == pytest.approx(ball.volume, rel=0.12)
     again = remeshed(closed, 32)
     assert trimesh.Trimesh(again.vertices, again.faces).volume == pytest.approx(ball.volume, rel=0.15)
+
+
+def test_a_solid_stays_closed_when_a_reader_joins_near_vertices() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    vertices, faces = np.asarray(ball.vertices, np.float64), np.asarray(ball.faces, np.int64)
+    a, b = faces[0][:2]
+    between = len(vertices)  # one edge's two faces are split at a vertex that lies as good as on its end
+    vertices = np.vstack([vertices, vertices[a] + 1e-9 * (vertices[b] - vertices[a])])
+    split = []
+    for face in faces:
+        if {a, b} <= set(face):
+            split += [np.where(face == a, between, face), np.where(face == b, between, face)]
+        else:
+            split.append(face)
+    mesh = Triangles(vertices, np.array(split))
+    assert is_volume(mesh)
+    closed = welded(mesh)
+    loaded = trimesh.load(io.BytesIO(stl(closed.vertices, closed.faces)), file_type="stl")
+    loaded.merge_vertices()
+    assert loaded.is_volume
+    assert len(loaded.vertices) == between
+    crushed = trimesh.load(io.BytesIO(stl(mesh.vertices, mesh.faces)), file_type="stl")
+    crushed.merge_vertices()
+    assert not crushed.is_volume  # what the weld is for
 
 
 def test_open_rims_are_told() -> None:
