@@ -25,6 +25,8 @@ _POSES = (5.0, 2.5, 0.05)
 """Once, for every photo, for every pair of photos."""
 _TUNE = {"none": 0.0, "10s": 35.0, "1m": 140.0, "5m": 640.0}
 """Model and mesh are both tuned."""
+_EDIT = (14.0, 2.0)
+"""The shipped editor, once and for every photo."""
 _GPU = 6.0
 """How many times faster than the two cores a GPU is taken to be until it was seen."""
 REFERENCE = 1.0
@@ -83,6 +85,16 @@ def poses_seconds(photos: int) -> float:
 def of_poses(root: Path, photos: int) -> Estimate:
     """Seconds of finding the cameras."""
     return _scaled(root, "cameras", poses_seconds(photos))
+
+
+def of_edit(root: Path, photos: int) -> Estimate:
+    """Seconds of an edit of a scene with the shipped editor."""
+    return _scaled(root, "edit", edit_seconds(photos))
+
+
+def edit_seconds(photos: int) -> float:
+    once, each = _EDIT
+    return once + each * photos
 
 
 def _scaled(root: Path, what: str, seconds: float) -> Estimate:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 from data.progress import Progress
@@ -52,15 +53,17 @@ def export_kind(arguments: dict[str, Any]) -> Work:
 
 
 def edit_kind(arguments: dict[str, Any]) -> Work:
-    """`arguments`: a `recon.editing.options.EditTask` as JSON; and `page`: whether `view.html` is written too. Result: the report."""
+    """`arguments`: a `recon.editing.options.EditTask` as JSON; `page`: whether `view.html` is written too; `preview`: a JPEG file that shows how
+    far the edit is, if wanted. Result: the report."""
     from app.config import from_json
     from app.editing import write_edit_page
     from recon.editing.options import EditTask
     from recon.editing.pipeline import edit, overall
 
-    page = arguments.pop("page", False)
+    page, preview = arguments.pop("page", False), arguments.pop("preview", None)
     task = from_json(EditTask, arguments)
-    report = yield from _events(edit(task), overall)
+    work = _events(edit(task), overall)
+    report = yield from (_pictured(work, Path(preview)) if preview else work)
     write_edit_page(task.out, report)
     if page:
         from app.export import ExportTask, export
@@ -69,10 +72,29 @@ def edit_kind(arguments: dict[str, Any]) -> Work:
     return {**report, "files": [str(task.out / "report.html")]}
 
 
+def _pictured(work: Generator[dict[str, Any], None, Any], path: Path) -> Generator[dict[str, Any], None, Any]:
+    """Pictures among the events go to a file, which the events name instead."""
+    import base64
+
+    from data.files import atomic_write
+
+    try:
+        while True:
+            try:
+                event = next(work)
+            except StopIteration as end:
+                return end.value
+            if jpeg := event["values"].pop("preview_jpeg", None):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                atomic_write(path, base64.b64decode(jpeg))
+                event["values"]["preview"] = str(path)
+            yield event
+    finally:
+        work.close()
+
+
 def tryout_kind(arguments: dict[str, Any]) -> Work:
     """`arguments`: `result`, `photo`, `prompt`, `options` (`recon.editing.options.EditOptions` as JSON), `out`. Result: the files written."""
-    from pathlib import Path
-
     from app.config import from_json
     from recon.editing.options import EditOptions
     from recon.editing.pipeline import try_out
@@ -91,8 +113,6 @@ def evaluate_edit_kind(arguments: dict[str, Any]) -> Work:
 
 def attack_kind(arguments: dict[str, Any]) -> Work:
     """`arguments`: an `attacks.bench.suite.Suite` as JSON, and `command`. Result: `files`, and the board of the report."""
-    from pathlib import Path
-
     from app.config import from_json
     from attacks.bench.extras import run_extras
     from attacks.bench.report import write_report
@@ -137,8 +157,6 @@ def examine_kind(arguments: dict[str, Any]) -> Work:
 
 def masks_kind(arguments: dict[str, Any]) -> Work:
     """`arguments`: `scene`, the folder of photos. Writes `masks/` in it. Result: how much of each photo its mask covers."""
-    from pathlib import Path
-
     from app.posing import attach_masks
     from data.foreground import cut_out
     from data.readers import read_scene

@@ -1,6 +1,7 @@
 """Projects are folders, named by us, one user's apart from another's.
 
-    ROOT/USER/ID/  project.json  photos.json  cameras.json  scene/  left_out/  thumbs/  results/N-QUALITY/  renders/  robustness/  exports/  jobs/
+    ROOT/USER/ID/  project.json  photos.json  cameras.json  scene/  left_out/  thumbs/  results/N-QUALITY/  results/N-edit/  undone/N-edit/
+                   renders/  robustness/  exports/  jobs/
 """
 
 import json
@@ -17,7 +18,7 @@ from data.files import write_json
 
 USER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
-RESULT = re.compile(r"[0-9]{1,4}-(glance|draft|standard|high)")
+RESULT = re.compile(r"[0-9]{1,4}-(glance|draft|standard|high|edit)")
 LONGEST_NAME = 80
 EXAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample" / "still_life"
 
@@ -57,8 +58,7 @@ class Project:
 
     def results(self) -> list[str]:
         """Names of finished results, the newest last."""
-        folder = self.folder / "results"
-        found = [p.name for p in folder.iterdir() if RESULT.fullmatch(p.name) and (p / "report.json").exists()] if folder.is_dir() else []
+        found = [p.name for p in self._numbered("results") if (p / "report.json").exists()]
         return sorted(found, key=lambda n: int(n.split("-")[0]))
 
     def result(self, name: str | None = None) -> Path:
@@ -75,10 +75,18 @@ class Project:
         return self.folder / "results" / str(name)
 
     def new_result(self, quality: str) -> Path:
-        """Where the next result goes."""
-        folder = self.folder / "results"
-        taken = [int(p.name.split("-")[0]) for p in folder.iterdir() if RESULT.fullmatch(p.name)] if folder.is_dir() else []
-        return folder / f"{max(taken, default=0) + 1}-{quality}"
+        """Where the next result goes; edits are called `edit`."""
+        taken = [int(p.name.split("-")[0]) for name in ("results", "undone") for p in self._numbered(name)]
+        return self.folder / "results" / f"{max(taken, default=0) + 1}-{quality}"
+
+    def undone(self) -> list[str]:
+        """Names of results that were undone and can come back: those after all that stand; the next to come back is the first."""
+        last = max((int(n.split("-")[0]) for n in self.results()), default=0)
+        return sorted((p.name for p in self._numbered("undone") if int(p.name.split("-")[0]) > last), key=lambda n: int(n.split("-")[0]))
+
+    def _numbered(self, name: str) -> list[Path]:
+        folder = self.folder / name
+        return [p for p in folder.iterdir() if RESULT.fullmatch(p.name)] if folder.is_dir() else []
 
     def size(self) -> int:
         """Bytes on disk."""

@@ -19,7 +19,7 @@ from data.errors import Cancelled, InputError
 from data.files import write_json
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
-SMALL = frozenset({"intake", "examine", "export", "view", "pack", "machine"})
+SMALL = frozenset({"intake", "examine", "export", "view", "pack", "machine", "tryout"})
 """Kinds of work that take seconds."""
 MOST_TRIES = 3
 """Times that a job is started again after its process vanished."""

@@ -7,6 +7,7 @@ import gradio as gr
 
 from app.queue import Ticket
 from app.studio.desk import Desk
+from app.studio.edits import Asked
 from app.studio.ui import told, user_of
 
 
@@ -109,6 +110,33 @@ def _endpoints(desk: Desk) -> list[Callable[..., Any]]:
         """Film along orbit or swing, or through views [{camera_to_world, fov}, ...]. Answers {job}."""
         return job(desk.video(user_of(request), project, result, views if views else path, seconds, what, width, height, loop))
 
+    def suggestions(request: gr.Request) -> list:
+        """Sentences that this studio's editor understands."""
+        return list(desk.suggestions())
+
+    def try_edit(project: str, prompt: str, photo: str = "", strength: float = 1.0, seed: int = 0, result: str | None = None, request: gr.Request = None) -> dict:  # type: ignore[assignment]
+        """Edit one photo alone, to see what a sentence does. Answers {job}; its files are the edited photo and the photo."""
+        return job(desk.try_edit(user_of(request), project, result, photo, Asked(prompt, strength=strength, seed=seed)))
+
+    def edit(
+        project: str, prompt: str = "", do: str = "prompt", region: str = "", mask: dict | None = None, color: str = "", strength: float = 1.0, views: int = 6, seed: int = 0,
+        result: str | None = None, request: gr.Request = None,  # type: ignore[assignment]
+    ) -> dict:  # fmt: skip
+        """Change the scene by a sentence, as a new result; without one: do recolor, remove, crop, background. region: subject, background or a box (six numbers); mask: {photo, png as base64}, white where the edit applies. Answers {job}."""
+        return job(desk.edit(user_of(request), project, result, Asked(prompt, do, region, mask, color, strength, views, seed)))
+
+    def edits(project: str, result: str | None = None, request: gr.Request = None) -> dict:  # type: ignore[assignment]
+        """The edits that a result is made of, how well its views agree, and whether the last can be undone."""
+        return desk.edits(user_of(request), project, result)
+
+    def undo_edit(project: str, request: gr.Request) -> dict:
+        """Go back to before the last edit; it is kept aside. Answers {result}: the newest now."""
+        return {"result": desk.undo_edit(user_of(request), project)}
+
+    def redo_edit(project: str, request: gr.Request) -> dict:
+        """Bring the edit back that was undone last. Answers {result}."""
+        return {"result": desk.redo_edit(user_of(request), project)}
+
     def inspect(project: str, request: gr.Request) -> dict:
         """Look for signs of tampering in the photos. Answers {job}; `inspection` has the findings."""
         return job(desk.inspect(user_of(request), project))
@@ -133,7 +161,7 @@ def _endpoints(desk: Desk) -> list[Callable[..., Any]]:
         return job(desk.pack(user_of(request), project, result))
 
     return [
-        projects, example, rename, delete, photos, leave_out, masks, find_cameras, cameras, crop, estimate, reconstruct, status, cancel, resume, view, video, inspect,
-        inspection, attack, export, pack,
+        projects, example, rename, delete, photos, leave_out, masks, find_cameras, cameras, crop, estimate, reconstruct, status, cancel, resume, view, video,
+        suggestions, try_edit, edit, edits, undo_edit, redo_edit, inspect, inspection, attack, export, pack,
     ]  # fmt: skip
 

@@ -21,8 +21,9 @@ from app.posing import CamerasTask, detach_masks
 from app.projects import EXAMPLE, Project, Projects
 from app.queue import JobQueue, Limits, Ticket
 from app.rendering import RenderTask
+from app.studio.edits import Edits
 from app.studio.options import StudioOptions
-from app.studio.window import Window
+from app.studio.work import made
 from app.views import ViewTask
 from data.errors import InputError
 from data.files import write_json
@@ -30,14 +31,13 @@ from data.sniff import safe_name
 from recon.options import ReconstructOptions, Task
 
 
-class Desk(Window):
+class Desk(Edits):
     """All projects, the queue, and the rules of one studio."""
 
     def __init__(self, options: StudioOptions) -> None:
-        self.options = options
         root = options.projects.expanduser().resolve()
         projects = Projects(root)
-        super().__init__(root, projects, JobQueue(root, _lanes(options.device), Limits(options.most_waiting, 5 * options.most_waiting), self._ended))
+        super().__init__(options, root, projects, JobQueue(root, _lanes(options.device), Limits(options.most_waiting, 5 * options.most_waiting), self._ended))
         self.uploads = self.root / ".uploads"
 
     def claim(self) -> None:
@@ -189,7 +189,7 @@ class Desk(Window):
         if (box := project.meta.get("box")) is not None:
             options = replace(options, box=tuple(box))
         expected = self.estimate(user, project_id, quality, engine, tune)
-        task = Task(project.folder / "scene", project.new_result(quality), options, resume=True)
+        task = Task(project.folder / "scene", self._new_result(project, quality), options, resume=True)
         title = f"Reconstructing ({quality})"
         return self._submit(project, "reconstruct", title, {**to_json(task), "page": True}, (expected["seconds"][0] * expected["seconds"][1]) ** 0.5)
 
@@ -218,7 +218,7 @@ class Desk(Window):
         elif not photo:
             raise InputError("Say from where: a camera, or the name of a photo.")
         task = from_json(ViewTask, content, "the view")
-        return self._submit(project, "view", "Drawing a picture", to_json(task), key=f"view {what} {show} {photo}")
+        return self._submit(project, "view", "Drawing a picture", to_json(task))
 
     def video(
         self, user: str, project_id: str, result: str | None, path: str | Sequence[Mapping[str, Any]] = "orbit", seconds: float = 4.0, what: str = "realtime",
@@ -238,9 +238,9 @@ class Desk(Window):
             if not 2 <= len(path) <= 100:
                 raise InputError(f"A path needs 2 to 100 key views, not {len(path)}. Add views where you want to pass.")
             way = str(project.folder / "renders" / f"{name}.json")
-            write_json(_made(Path(way)), {"keyframes": [_keyframe(k) for k in path], "seconds": float(seconds), "loop": bool(loop)})
+            write_json(made(Path(way)), {"keyframes": [_keyframe(k) for k in path], "seconds": float(seconds), "loop": bool(loop)})
         task = from_json(RenderTask, {
-            "result": str(folder), "path": way, "out": str(_made(project.folder / "renders" / f"{name}.mp4")), "what": what, "frames": max(int(20 * float(seconds)), 2),
+            "result": str(folder), "path": way, "out": str(made(project.folder / "renders" / f"{name}.mp4")), "what": what, "frames": max(int(20 * float(seconds)), 2),
             "width": int(width), "height": int(height), "device": self.options.device,
         }, "the video")  # fmt: skip
         return self._submit(project, "render", "Filming", to_json(task))
@@ -299,7 +299,7 @@ class Desk(Window):
         settled = task.settled()
         name = safe_name(project.name).replace(" ", "-")
         suffix = {"points": "_points.ply", "html": ".html", "transforms": "_transforms", "colmap": "_colmap"}.get(str(settled.format), f"{'' if target == 'none' else '_' + target}.{settled.format}")
-        out = _made(project.folder / "exports" / folder.name / f"{name}{suffix}")
+        out = made(project.folder / "exports" / folder.name / f"{name}{suffix}")
         return self._submit(project, "export", f"Exporting ({target if target != 'none' else settled.format})", to_json(replace(task, out=out)))
 
     def pack(self, user: str, project_id: str, result: str | None) -> Ticket:
@@ -307,16 +307,9 @@ class Desk(Window):
         project = self.projects.open(user, project_id)
         folder = project.result(result)
         name = safe_name(project.name).replace(" ", "-")
-        return self._submit(project, "pack", "Packing everything", {"folder": str(folder), "out": str(_made(project.folder / "exports" / folder.name / f"{name}_{folder.name}.zip"))})
+        return self._submit(project, "pack", "Packing everything", {"folder": str(folder), "out": str(made(project.folder / "exports" / folder.name / f"{name}_{folder.name}.zip"))})
 
     # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _submit(self, project: Project, kind: str, title: str, arguments: Mapping[str, Any], expected: float | None = None, key: str = "") -> Ticket:
-        same = [t for t in self.queue.of(project.key) if not t.ended_already and t.kind == kind and t.title == title and kind not in ("view", "render", "export", "reconstruct")]
-        if same:  # a second click asks for nothing new
-            return same[-1]
-        project.update(touched=time.time())
-        return self.queue.add(project.key, kind, title, arguments, expected)
 
     def _ended(self, ticket: Ticket) -> None:
         """Learn from how long a reconstruction took; look at photos again that have masks now."""
@@ -331,11 +324,14 @@ class Desk(Window):
         if ticket.status == "done" and ticket.kind == "cameras" and ticket.result.get("source") == "colmap":
             n = int(ticket.result.get("registered", 0)) + len(ticket.result.get("dropped", []))
             estimates.learn(self.root, "cameras", ticket.ended - ticket.started, estimates.poses_seconds(n))
+        if ticket.status == "done" and ticket.kind == "edit" and ticket.estimate is not None and ticket.tries == 1:
+            n = len(_report(Path(ticket.arguments["out"])).get("cameras", {}).get("names", []))
+            estimates.learn(self.root, "edit", ticket.ended - ticket.started, estimates.edit_seconds(n))
         if ticket.status == "done" and ticket.kind == "inspect":
             try:
                 project = self.projects.open(owner, project_id)
                 full = _last_result(project.folder / "jobs" / ticket.id)
-                write_json(_made(project.folder / "robustness" / "inspection.json"), full)
+                write_json(made(project.folder / "robustness" / "inspection.json"), full)
                 project.update(inspected=time.time())
             except InputError:
                 pass
@@ -415,12 +411,6 @@ def _keyframe(key: Mapping[str, Any]) -> dict[str, Any]:
     if pose.shape != (4, 4) or not np.isfinite(pose).all():
         raise InputError("A key view's camera_to_world is not 4 x 4 finite numbers. Remove it.")
     return {"matrix": opencv_to_opengl(pose).tolist(), "fov": fov}
-
-
-def _made(path: Path) -> Path:
-    """The path, whose folder exists now."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _report(result: Path) -> dict[str, Any]:

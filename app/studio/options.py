@@ -37,3 +37,5 @@ class StudioOptions:
     """auto: CUDA if there is a GPU, else the CPU."""
     seed: int = 0
     """Random seed of the reconstructions."""
+    editor: str = "shipped"
+    """Editor of the Edit step: the one that comes with the program, or a folder or the id of a larger one, as `lumigraph edit --model` takes it."""

@@ -7,12 +7,12 @@ import gradio as gr
 from app.projects import Project
 from app.studio import api
 from app.studio.desk import Desk
-from app.studio.steps import cameras, explore, export, photos, reconstruct, robustness
+from app.studio.steps import cameras, edit, explore, export, photos, reconstruct, robustness
 from app.studio.ui import Ui, asset, text
 
 FOOTER: list[Any] = ["api"]
-STEPS = (photos, cameras, reconstruct, explore, robustness, export)
-"""In the order of the walk. Editing and understanding join it when there is something behind them."""
+STEPS = (photos, cameras, reconstruct, explore, edit, robustness, export)
+"""In the order of the walk. Understanding joins it when there is something behind it."""
 
 _URL = "(p) => { const u = new URL(location); p ? u.searchParams.set('project', p) : u.searchParams.delete('project'); history.replaceState(null, '', u); return []; }"
 

@@ -68,7 +68,7 @@ class Window:
             elapsed = now - ticket.started
             out |= {"stage": heard[0].stage if heard else "start", "words": heard[0].message if heard else "", "share": round(share, 4), "elapsed": round(elapsed, 1)}
             out["left"] = _left(elapsed, share, ticket.estimate)
-            if ticket.kind == "reconstruct" and (preview := self.queue.last_preview(ticket.id)) is not None:
+            if ticket.kind in ("reconstruct", "edit") and (preview := self.queue.last_preview(ticket.id)) is not None:
                 path = Path(ticket.arguments["out"]) / preview
                 if path.is_relative_to(self.root) and path.exists():
                     out["preview"] = f"{self.link(path)}?{path.stat().st_mtime_ns}"

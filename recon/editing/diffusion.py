@@ -210,7 +210,9 @@ class DiffusersEditor:
                 return values
 
             words = {**common, "prompt": request.prompt, "generator": common["generator"][at]}
-            scale = {"guidance_scale": self.guidance} if "Flux" in type(p).__name__ else {"true_cfg_scale": self.guidance, "negative_prompt": " "}
+            # Kontext would enlarge every picture to a million pixels, and drawings would no longer fit its latents.
+            flux: dict[str, Any] = {"guidance_scale": self.guidance, "max_area": height * width, "_auto_resize": False}
+            scale = flux if "Flux" in type(p).__name__ else {"true_cfg_scale": self.guidance, "negative_prompt": " "}
             outs.append(p(image=image, height=height, width=width, callback_on_step_end=hook, **scale, **words).images)
         images = torch.cat(outs)
         if images.shape[2:] != pictures[0].shape[1:]:

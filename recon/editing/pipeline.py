@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from numpy import ndarray
 
-from data.errors import InputError, OutputError
+from data.errors import Cancelled, InputError, OutputError
 from data.files import write_json
 from data.images import resize, save_image
 from data.progress import Progress
@@ -26,8 +26,9 @@ from recon.editing.options import EditOptions, EditTask
 from recon.editing.prompts import checked
 from recon.editing.protocol import ImageEditor
 from recon.editing.regions import as_box, region_masks, soft
+from recon.editing.remembered import Remembered
 from recon.editing.result import Changes, Result, open_result, rebaked, unedited, write_result
-from recon.editing.stack import Step, read_stack, write_stack
+from recon.editing.stack import Step, named, read_stack, write_stack
 from recon.editing.views import EditViews, edit_size, edit_views, link, nearest, small_photos, warp_error
 
 SHARES = {"read": 2, "edit": 60, "photos": 6, "texture": 18, "realtime": 4, "previews": 6}
@@ -67,9 +68,10 @@ def edit(task: EditTask) -> Generator[Progress, None, dict[str, Any]]:
     yield Progress("read", 0.0, "opening the scene")
     base = open_result(task.result)
     partial = task.out.with_name(f".{task.out.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
+    answers = partial / ".work" / "answers"
+    _cleared(partial, answers)
     try:
-        partial.mkdir(parents=True)
+        partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"'{task.out}' cannot be written ({error.strerror}). Choose another folder.") from None
     try:
@@ -82,12 +84,12 @@ def edit(task: EditTask) -> Generator[Progress, None, dict[str, Any]]:
             last = number == len(fresh) - 1
             folder = partial if last else partial / ".work" / str(number)
             begun = time.perf_counter()
-            done = yield from _one(current, step)
+            done = yield from _one(current, step, answers)
             seconds["edit"] = round(seconds.get("edit", 0.0) + time.perf_counter() - begun, 3)
             begun = time.perf_counter()
             asset = yield from write_result(current, done.changes, folder)
             seconds["write"] = round(seconds.get("write", 0.0) + time.perf_counter() - begun, 3)
-            facts.append({"prompt": step.prompt, "do": step.options.do, "region": step.options.region, **done.facts})
+            facts.append({"prompt": step.prompt, "do": step.options.do, "region": named(step.options.region), **done.facts})
             current = open_result(folder)
         if not fresh:  # everything was undone
             asset = yield from write_result(current, Changes([current.scene.image(i) for i in range(len(current.scene))]), partial)
@@ -102,10 +104,40 @@ def edit(task: EditTask) -> Generator[Progress, None, dict[str, Any]]:
         if task.out.exists():
             shutil.rmtree(task.out) if task.out.is_dir() else task.out.unlink()
         partial.replace(task.out)
-    finally:
+    except (GeneratorExit, Cancelled, KeyboardInterrupt):  # the next try goes on from what has been edited
+        _cleared(partial, answers)
+        raise
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
     yield Progress("previews", 1.0, "done")
     return report
+
+
+def edited_photos(folder: Path, prompt: str, options: EditOptions, work: Path) -> Generator[Progress, None, tuple[Changes, dict[str, Any]]]:
+    """The photos of a result, edited by a sentence, in memory, and what is known of the edit: `edit` without the mesh.
+
+    Args:
+        work: a folder for what is remembered, should the edit be stopped.
+
+    Raises:
+        InputError: the result, the prompt, the region or the model cannot be used.
+    """
+    yield Progress("read", 0.0, "opening the scene")
+    done = yield from _one(open_result(folder), Step(checked(prompt), options), work)
+    return done.changes, done.facts
+
+
+def _cleared(partial: Path, answers: Path) -> None:
+    """Of an edit that was stopped, only the editor's answers stay."""
+    if not answers.is_dir() or not any(answers.iterdir()):
+        shutil.rmtree(partial, ignore_errors=True)
+        return
+    kept = partial.with_name(f"{partial.name}.kept")
+    answers.replace(kept)
+    shutil.rmtree(partial, ignore_errors=True)
+    answers.parent.mkdir(parents=True, exist_ok=True)
+    kept.replace(answers)
 
 
 def try_out(result: Path, photo: str, prompt: str, options: EditOptions, out: Path) -> Generator[Progress, None, dict[str, Any]]:
@@ -163,7 +195,7 @@ def _steps(task: EditTask) -> list[Step]:
     return [*before, Step("", o)]
 
 
-def _one(result: Result, step: Step) -> Generator[Progress, None, _Done]:
+def _one(result: Result, step: Step, answers: Path) -> Generator[Progress, None, _Done]:
     """One edit of a result."""
     o, scene, baked = step.options, result.scene, result.baked
     if not 0 <= o.strength <= 1:
@@ -171,7 +203,7 @@ def _one(result: Result, step: Step) -> Generator[Progress, None, _Done]:
     masks = region_masks(o.region, scene, baked)
     photos = [scene.image(i) for i in range(len(scene))]
     if o.do == "prompt":
-        return (yield from _by_prompt(result, step, photos, masks))
+        return (yield from _by_prompt(result, step, photos, masks, answers))
     yield Progress("edit", 0.1, o.do)
     if masks is None:
         if o.do == "background":
@@ -208,12 +240,12 @@ def _without(result: Result, faces: ndarray) -> Any:
 
 
 def _by_prompt(
-    result: Result, step: Step, photos: list[UInt8[ndarray, "_ _ 3"]], masks: Sequence[Bool[ndarray, "_ _"]] | None
+    result: Result, step: Step, photos: list[UInt8[ndarray, "_ _ 3"]], masks: Sequence[Bool[ndarray, "_ _"]] | None, answers: Path
 ) -> Generator[Progress, None, _Done]:
     """Edited by a sentence."""
     o, scene = step.options, result.scene
     yield Progress("edit", 0.0, "loading the editor")
-    editor = open_editor(o)
+    editor = Remembered(open_editor(o), answers)
     editor.check(step.prompt)
     size = edit_size(scene.posed().sizes, editor.side, editor.multiple)
     views = edit_views(scene, result.baked, size).to(editor.device)

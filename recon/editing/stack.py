@@ -1,8 +1,9 @@
 """`edit.toml`: the edits that lead from a reconstruction to what a folder holds, in order, so that they can be done again, or all but the last."""
 
 import dataclasses
+import shutil
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from recon.editing.options import EditOptions
 
 FORMAT, VERSION = "lumigraph edits", 1
 NAME = "edit.toml"
+PICTURES = "edit_pictures"
+"""Folder beside it, for masks and backgrounds."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,42 @@ def read_stack(path: Path) -> list[Step]:
         if wrong or not isinstance(prompt, str):
             raise InputError(f"'{file}' holds '{', '.join(sorted(wrong)) or 'prompt'}', which is no option of an edit. Remove it.")
         try:
-            steps.append(Step(prompt, EditOptions(**{k: v for k, v in entry.items() if k != "prompt"})))
+            options = EditOptions(**{k: v for k, v in entry.items() if k != "prompt"})
+            steps.append(Step(prompt, replace(options, region=_found(options.region, file.parent), color=_found(options.color, file.parent))))
         except TypeError as error:
             raise InputError(f"'{file}' holds an edit that cannot be ({error}).") from None
     return steps
 
 
 def write_stack(folder: Path, steps: list[Step]) -> None:
-    """Write ``folder/edit.toml``."""
+    """Write ``folder/edit.toml``, and the pictures that its edits need (masks, backgrounds) beside it, so that the folder may be moved."""
     entries: list[dict[str, Any]] = []
-    for step in steps:
+    for number, step in enumerate(steps):
         values = {k: v for k, v in dataclasses.asdict(step.options).items() if v is not None}
+        for key in ("region", "color"):
+            if _is_file(values[key]):
+                values[key] = _kept(Path(values[key]), folder, number)
         entries.append({"prompt": step.prompt, **values})
     atomic_write(folder / NAME, tomli_w.dumps({"format": FORMAT, "version": VERSION, "edits": entries}).encode())
+
+
+def named(region: str) -> str:
+    """A region as reports name it: of a file, its name alone."""
+    return Path(region).name if _is_file(region) else region
+
+
+def _is_file(value: str) -> bool:
+    return value.lower().endswith(SUFFIXES)
+
+
+def _found(value: str, folder: Path) -> str:
+    """Files are named from the folder that `edit.toml` is in."""
+    return str(folder / value) if _is_file(value) and not Path(value).is_absolute() else value
+
+
+def _kept(source: Path, folder: Path, number: int) -> str:
+    place = folder / PICTURES / str(number) / source.name
+    if place.resolve() != source.resolve():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, place)
+    return place.relative_to(folder).as_posix()

@@ -8,7 +8,7 @@ const STAGES = {
   prepare: "Preparing photos", stereo: "Comparing photos", train: "Learning the scene", look: "Looking at the photos", tune: "Tuning", evaluate: "Scoring",
   depth: "Measuring depth", mesh: "Building the mesh", texture: "Painting the texture", realtime: "Choosing photos to show", refine: "Refining the mesh",
   previews: "Taking pictures", turntable: "Filming the turntable", export: "Writing files", view: "Drawing", render: "Drawing frames", masks: "Cutting out",
-  inspect: "Looking for tampering", attack: "Attacking", scenes: "Reading the scene", pack: "Packing", machine: "Measuring this machine",
+  inspect: "Looking for tampering", attack: "Attacking", edit: "Editing", photos: "Writing the photos", scenes: "Reading the scene", pack: "Packing", machine: "Measuring this machine",
 };
 let asking = 0, lost = 0, shown = "", said = "";
 const list = make("div"), voice = make("p", { className: "sr" });

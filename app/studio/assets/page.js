@@ -1,5 +1,5 @@
-// What the page's parts share: where the viewer stands, and links to files that are downloaded rather than opened.
-window.lumigraph = { camera: null };
+// What the page's parts share: where the viewer stands, what was painted on a photo, and links to files that are downloaded rather than opened.
+window.lumigraph = { camera: null, mask: null };
 addEventListener("message", (event) => {
   const frame = document.querySelector("#viewer iframe");
   if (!frame || event.source !== frame.contentWindow || !event.data || event.data.lumigraph !== "camera") return;

@@ -39,7 +39,9 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
             loop = gr.Checkbox(label="Come back to the first view", elem_id="loop")
         film = gr.Button("Film it", variant="primary", elem_id="film-it")
         videos = gr.HTML(elem_id="videos")
-    on = gr.Button("On to the export", elem_id="explore-next")
+    with gr.Row():
+        change = gr.Button("Change the scene", elem_id="explore-edit")
+        on = gr.Button("On to the export", elem_id="explore-next")
 
     def shown(user: str, project: Project | None) -> list[Any]:
         names = project.results() if project else []
@@ -72,7 +74,8 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         desk.video(user, project, r, views if len(views) > 1 else "orbit", s, w, width, height, around)
 
     ui.act(film.click, filmed, [result, drawn, seconds, size, loop])
-    ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 2), [], [walk])
+    ui.act(change.click, lambda user, project: gr.Tabs(selected=number + 1), [], [walk])
+    ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 3), [], [walk])
 
 
 def _stood(camera: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 DOCUMENTED = {
     "/projects", "/create", "/example", "/rename", "/delete", "/photos", "/leave_out", "/masks", "/find_cameras", "/cameras", "/crop", "/estimate", "/reconstruct", "/status",
-    "/cancel", "/resume", "/view", "/video", "/inspect", "/inspection", "/attack", "/export", "/pack",
+    "/cancel", "/resume", "/view", "/video", "/suggestions", "/try_edit", "/edit", "/edits", "/undo_edit", "/redo_edit", "/inspect", "/inspection", "/attack", "/export", "/pack",
 }  # fmt: skip
 
 
@@ -154,6 +154,41 @@ def test_an_attack_is_shown(client, studio: Studio, finished: str) -> None:
     assert any(f["name"] == "leaderboard.html" for f in job["files"])
 
 
+def test_a_sentence_is_tried_on_a_photo(client, studio: Studio, finished: str) -> None:
+    assert "make it autumn" in client.predict(api_name="/suggestions")
+    client.predict(finished, "make it autumn", "02.jpg", api_name="/try_edit")
+    job = wait_for_jobs(client, finished)[-1]
+    assert job["status"] == "done", job
+    assert [httpx.get(studio.address + f["url"]).content[:4] for f in job["files"]] == [b"\x89PNG"] * 2
+
+
+def test_a_painted_thing_is_recolored_undone_and_brought_back(client, studio: Studio, finished: str) -> None:
+    import base64
+    import io
+
+    from PIL import Image
+
+    before = client.predict(finished, api_name="/edits")
+    assert not before["can_undo"]
+    picture = Image.new("L", (120, 90))
+    picture.paste(255, (40, 30, 80, 60))
+    png = io.BytesIO()
+    picture.save(png, "PNG")
+    mask = {"photo": "02.jpg", "png": "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()}
+    client.predict(finished, do="recolor", mask=mask, color="#2040c0", api_name="/edit")
+    job = wait_for_jobs(client, finished)[-1]
+    assert job["status"] == "done", job
+    after = client.predict(finished, api_name="/edits")
+    assert after["can_undo"]
+    assert after["edits"][0]["do"] == "recolor"
+    assert after["edits"][0]["unchanged_outside"]
+    assert after["edits"][0]["region"] == "02.png"
+    assert client.predict(finished, api_name="/undo_edit") == {"result": before["result"]}
+    assert client.predict(finished, api_name="/edits")["can_redo"]
+    assert client.predict(finished, api_name="/redo_edit") == {"result": after["result"]}
+    assert httpx.get(f"{studio.address}/files/{finished}/results/{after['result']}/originals/02.jpg").content[:2] == b"\xff\xd8"
+
+
 @pytest.mark.parametrize("wanted", [{"format": "glb", "faces": 2000}, {"target": "blender"}, {"format": "usdz"}, {"format": "html"}, {"format": "points"}])
 def test_exports_are_made(client, studio: Studio, finished: str, wanted: dict) -> None:
     client.predict(finished, api_name="/export", **wanted)
@@ -206,6 +241,15 @@ def test_errors_are_sentences(client, finished: str, tmp_path: Path) -> None:
         (lambda: client.predict(finished, "glb", "none", 5, api_name="/export"), "leaves no shape"),
         (lambda: client.predict(finished, [1, 0, 0, 0, 1, 1], api_name="/crop"), "no box"),
         (lambda: client.predict(finished, "none of these", api_name="/cancel"), "no such job"),
+        (lambda: client.predict(finished, "", api_name="/edit"), "prompt is empty"),
+        (lambda: client.predict(finished, "make it a zebra", api_name="/edit"), "does not know 'zebra'"),
+        (lambda: client.predict(finished, "make it autumn", region="/etc/passwd.png", api_name="/edit"), "region is"),
+        (lambda: client.predict(finished, do="recolor", color="/etc/passwd.png", region="subject", api_name="/edit"), "colour is a name"),
+        (lambda: client.predict(finished, do="remove", api_name="/edit"), "Say where"),
+        (lambda: client.predict(finished, do="recolor", color="red", mask={"photo": "02.jpg", "png": "bm90aGluZw=="}, api_name="/edit"), "no PNG"),
+        (lambda: client.predict(finished, do="recolor", color="red", mask={"photo": "../../x.jpg", "png": ""}, api_name="/edit"), "no photo of this project"),
+        (lambda: client.predict(finished, "make it autumn", strength=7.0, api_name="/edit"), "from 0 to 1"),
+        (lambda: client.predict(finished, api_name="/redo_edit"), "no edit to bring back"),
     ):
         with pytest.raises(AppError, match=words):
             call()

@@ -3,18 +3,21 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from data.errors import InputError
-from data.images import load_rgba
+from data.images import load_rgba, save_image
 from data.progress import drained
 from data.readers import read_scene
 from data.writers import write_transforms
 from recon.editing.options import EditOptions, EditTask
 from recon.editing.pipeline import edit, try_out
+from recon.editing.protocol import EditRequest
+from recon.editing.small.editor import SmallEditor
 from recon.editing.stack import read_stack
 from recon.engines import load_field
 from recon.options import ReconstructOptions, Task
@@ -90,6 +93,54 @@ def test_nothing_is_left_of_an_edit_that_fails_or_is_closed(result: Path, tmp_pa
         drained(edit(EditTask(result, tmp_path / "z", "make it night", EditOptions(region="subject"))))
     with pytest.raises(InputError, match="already holds something"):
         drained(edit(EditTask(result, result, "make it night")))
+
+
+def test_a_stopped_edit_goes_on_from_what_was_edited(result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[EditRequest] = []
+    original = SmallEditor.edit
+
+    def counted(self: SmallEditor, request: EditRequest) -> Any:
+        asked.append(request)
+        return (yield from original(self, request))
+
+    monkeypatch.setattr(SmallEditor, "edit", counted)
+    options = EditOptions(views=3, steps=2, device="cpu")
+    drained(edit(EditTask(result, tmp_path / "whole", "make it sunset", options)))
+    needed = len(asked)
+    asked.clear()
+    running = edit(EditTask(result, tmp_path / "twice", "make it sunset", options))
+    while not next(running).message.startswith("round 1"):
+        pass
+    running.close()
+    assert [p.name for p in tmp_path.iterdir() if p.name != "whole"] == [".twice.part"]
+    before = len(asked)
+    asked.clear()
+    drained(edit(EditTask(result, tmp_path / "twice", "make it sunset", options)))
+    assert 0 < len(asked) <= needed - before + 1
+    assert len(asked) < needed
+    assert not (tmp_path / ".twice.part").exists()
+    assert not (tmp_path / "twice" / ".work").exists()
+    for path in (tmp_path / "whole" / "images").iterdir():
+        assert path.read_bytes() == (tmp_path / "twice" / "images" / path.name).read_bytes()
+
+
+def test_a_painted_mask_stays_with_the_edit(result: Path, tmp_path: Path) -> None:
+    """The mask, the edited result and the one that was edited may be moved: the edit can be done again."""
+    photo = sorted((result / "images").iterdir())[1]
+    rows, columns = load_rgba(photo)[0].shape[:2]
+    mask = np.zeros((rows, columns), np.uint8)
+    mask[rows // 3 : 2 * rows // 3, columns // 3 : 2 * columns // 3] = 255
+    (tmp_path / "drawn").mkdir()
+    save_image(tmp_path / "drawn" / f"{photo.stem}.png", mask)
+    task = EditTask(result, tmp_path / "red", options=EditOptions(do="recolor", color="red", region=str(tmp_path / "drawn" / f"{photo.stem}.png")))
+    report = drained(edit(task))
+    assert report["edits"][0]["region"] == f"{photo.stem}.png"
+    shutil.rmtree(tmp_path / "drawn")
+    (tmp_path / "red").rename(tmp_path / "moved")
+    drained(edit(EditTask(result, tmp_path / "again", repeat=tmp_path / "moved" / "edit.toml")))
+    for path in (tmp_path / "moved" / "images").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / "images" / path.name).read_bytes()
+    assert (tmp_path / "again" / "edit.toml").read_bytes() == (tmp_path / "moved" / "edit.toml").read_bytes()
 
 
 def test_a_sentence_is_tried_on_one_photo(result: Path, tmp_path: Path) -> None:

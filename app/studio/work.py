@@ -1,0 +1,43 @@
+"""What every action of the studio needs: a place in the queue, and a place for what comes out."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.projects import Project, Projects
+from app.queue import JobQueue, Ticket
+from app.studio.options import StudioOptions
+from app.studio.window import Window
+
+
+class Work(Window):
+    """Puts work in the queue."""
+
+    def __init__(self, options: StudioOptions, root: Path, projects: Projects, queue: JobQueue) -> None:
+        super().__init__(root, projects, queue)
+        self.options = options
+
+    def _submit(self, project: Project, kind: str, title: str, arguments: Mapping[str, Any], expected: float | None = None) -> Ticket:
+        same = [t for t in self._open(project) if t.kind == kind and t.title == title and kind not in ("view", "render", "export", "reconstruct", "tryout")]
+        if same:  # a second click asks for nothing new
+            return same[-1]
+        project.update(touched=time.time())
+        return self.queue.add(project.key, kind, title, arguments, expected)
+
+    def _open(self, project: Project) -> list[Ticket]:
+        """What runs or waits."""
+        return [t for t in self.queue.of(project.key) if not t.ended_already]
+
+    def _new_result(self, project: Project, quality: str) -> Path:
+        """Where a result goes: after all that are there, and all that are to come."""
+        free = project.new_result(quality)
+        coming = [int(Path(t.arguments["out"]).name.split("-")[0]) for t in self._open(project) if t.kind in ("reconstruct", "edit")]
+        number = max([int(free.name.split("-")[0]), *(n + 1 for n in coming)])
+        return free.with_name(f"{number}-{quality}")
+
+
+def made(path: Path) -> Path:
+    """The path, whose folder exists now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
