@@ -12,6 +12,7 @@ Nothing is downloaded: weights must be in the local cache or in a folder, as saf
 import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,13 @@ class DiffusersEditor:
         """
         device = torch.device(device)
         folder = _located(model)
-        family = FAMILIES[_checked_index(folder, model)]
+        name = _checked_index(folder, model)
+        family = FAMILIES[name]
+        if name.startswith("Qwen") and find_spec("torchvision") is None:
+            raise InputError(f"'{model}' reads pictures with torchvision, which is not installed. Install the one that belongs to your PyTorch: pip install torchvision")
         import diffusers
 
-        kind = getattr(diffusers, _checked_index(folder, model))
+        kind = getattr(diffusers, name)
         precision = torch.float32 if device.type == "cpu" else torch.bfloat16 if family.kind == "flow" else torch.float16
         try:
             pipeline = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=precision)

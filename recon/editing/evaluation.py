@@ -49,6 +49,7 @@ def evaluate_edit(task: EvaluateTask) -> Generator[Progress, None, dict[str, Any
     - `bpsnr`, `bssim`: of held-out edited views, as a field that looks at the other edited views draws them (after the measure of NeRF
       Analogies, Fischer et al. 2024); and `bpsnr_before`, the same of the photos of before, which is what the field can do at all.
     - `change`: mean absolute change of colour; an edit that changes nothing is consistent, and no edit.
+    - `psnr_outside`: of the last edit, outside of its region; None where `unchanged_outside` says that not a value changed, or there is no region.
     - `clip_direction`, `clip_consistency`: the cosine between the change of pictures and of words, and between the changes of neighbouring views.
 
     Raises:
@@ -67,10 +68,11 @@ def evaluate_edit(task: EvaluateTask) -> Generator[Progress, None, dict[str, Any
     yield Progress("evaluate", 0.2, "held-out views")
     rendered = yield from _held_out(after, size, 0.2, 0.55)
     own = yield from _held_out(before, size, 0.55, 0.9)
+    last = (after.report.get("edits") or [{}])[-1]
     out: dict[str, Any] = {
         "warp_error": errors[0], "warp_error_before": errors[1], "warp_ratio": errors[0] / max(errors[1], 1e-9), "change": float((edited - views.photos).abs().mean()),
         "bpsnr": rendered[0], "bssim": rendered[1], "bpsnr_before": own[0], "bssim_before": own[1], "clip_direction": None, "clip_consistency": None,
-        "edits": after.report.get("edits", []), "seconds": after.report.get("seconds", {}), "peak_memory_mb": after.report.get("peak_memory_mb"),
+        "psnr_outside": last.get("psnr_outside"), "unchanged_outside": last.get("unchanged_outside"), "edits": after.report.get("edits", []), "seconds": after.report.get("seconds", {}), "peak_memory_mb": after.report.get("peak_memory_mb"),
     }  # fmt: skip
     if task.clip:
         if not task.source or not task.target:

@@ -107,6 +107,8 @@ def write_result(result: Result, changes: Changes, out: Path) -> Generator[Progr
     yield Progress("realtime", 0.0, "photos on the mesh")
     again = load_asset(out / "mesh.glb")
     save_baked(rebaked(result.baked, again, scene), out)
+    if (run := result.folder / "run.toml").exists():  # how the scene came about that was edited
+        shutil.copyfile(run, out / "run.toml")
     return again
 
 

@@ -232,7 +232,7 @@ def test_the_command_attacks_the_bundled_sample(tmp_path: Path) -> None:
     suite = tmp_path / "suite.toml"
     suite.write_text(
         f'scenes = ["{SAMPLE}"]\nout = "{tmp_path / "out"}"\ndevice = "cpu"\n'
-        '[options]\nmethod = ["pgd"]\neps = [0, 8]\nseeds = 1\nsteps = 6\nrays = 256\nside = 96\nlook = 96\ntargets = 1\nbranches = true\noption = ["pgd.alpha=0.008"]\n'
+        '[options]\nmethod = ["pgd"]\neps = [0, 8]\nseeds = 1\nsteps = 6\nrays = 192\nside = 72\nlook = 72\ntargets = 1\nbranches = true\noption = ["pgd.alpha=0.008"]\n'
     )
     done = subprocess.run([sys.executable, "-m", "app.cli", "attack", "--config", str(suite), "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

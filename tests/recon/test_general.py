@@ -282,7 +282,7 @@ def test_weights_of_another_version_are_refused(tmp_path: Path) -> None:
 def reconstructed(tmp_path_factory) -> tuple[Path, dict]:
     """The whole job with the general engine, tuned for a moment."""
     folder = tmp_path_factory.mktemp("general")
-    write_sphere_scene(folder / "sphere", views=12, size=160, masks=False)
+    write_sphere_scene(folder / "sphere", views=10, size=112, masks=False)
     options = ReconstructOptions(
         engine="general", quality="draft", device="cpu", turntable=False, tune="10s",
         surface=SurfaceOptions(resolution=48, depth_side=96, faces=2000, texture=128),

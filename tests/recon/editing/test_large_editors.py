@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,39 +12,34 @@ from data.errors import InputError
 from data.progress import drained
 from recon.editing.diffusion import DiffusersEditor, latent_noise
 from recon.editing.editors import open_editor
+from recon.editing.evaluation import Clip, clip_scores
 from recon.editing.options import EditOptions
 from recon.editing.protocol import EditRequest
+from tests.conftest import ring_of_cameras
+from tests.recon.editing.toys import clip, saved
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny pipeline."""
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    """The folder of a tiny InstructPix2Pix."""
+    return saved("pix2pix", tmp_path_factory.mktemp("toy"))
 
-    folder = tmp_path_factory.mktemp("toy")
-    words = folder / "words"
-    words.mkdir()
-    letters = [*"abcdefghijklmnopqrstuvwxyz", *(c + "</w>" for c in "abcdefghijklmnopqrstuvwxyz"), "<|startoftext|>", "<|endoftext|>"]
-    (words / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(letters)}))
-    (words / "merges.txt").write_text("#version: 0.2\n")
-    torch.manual_seed(0)
-    text = CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(letters), hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=77,
-        bos_token_id=52, eos_token_id=53, pad_token_id=53,
-    ))  # fmt: skip
-    unet = UNet2DConditionModel(
-        block_out_channels=(32, 64), layers_per_block=1, sample_size=32, in_channels=8, out_channels=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=32,
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(32, 64), in_channels=3, out_channels=3, down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4,
-    )  # fmt: skip
-    StableDiffusionInstructPix2PixPipeline(
-        vae=vae, text_encoder=text, tokenizer=CLIPTokenizer(str(words / "vocab.json"), str(words / "merges.txt"), model_max_length=77), unet=unet, scheduler=DDIMScheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    ).save_pretrained(folder / "model")  # fmt: skip
-    return folder / "model"
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pix2pix_xl", "controlnet", "kontext"])
+def test_every_kind_edits_and_goes_on_from_drawings(kind: str, tmp_path: Path) -> None:
+    editor = open_editor(EditOptions(model=str(saved(kind, tmp_path)), steps=4))
+    g = torch.Generator().manual_seed(0)
+    photos, noise, depth = torch.rand(2, 3, 64, 96, generator=g), torch.randn(2, 3, 64, 96, generator=g), 1 + torch.rand(2, 64, 96, generator=g)
+    first, again = (drained(editor.edit(EditRequest(photos, "make it night", depth, noise=noise))) for _ in range(2))
+    assert first.shape == photos.shape
+    assert torch.equal(first, again)
+    on, other = (drained(editor.edit(EditRequest(photos, "make it night", depth, renders=start, strength=0.3, noise=noise))) for start in (first, photos))
+    assert on.shape == photos.shape
+    assert not torch.equal(on, other)
+    running = editor.edit(EditRequest(photos, "make it night", depth))
+    next(running)
+    running.close()
 
 
 def test_it_edits_the_same_twice_and_goes_on_from_drawings(toy: Path) -> None:
@@ -82,6 +78,11 @@ def test_what_is_wrong_with_a_model_is_said(toy: Path, tmp_path: Path) -> None:
     (broken / "model_index.json").write_text(json.dumps({**index, "_class_name": "StableDiffusionPipeline"}))
     with pytest.raises(InputError, match="does not edit photos"):
         open_editor(EditOptions(model=str(broken)))
+    if find_spec("torchvision") is None:
+        (broken / "unet").mkdir()
+        (broken / "model_index.json").write_text(json.dumps({**index, "_class_name": "QwenImageEditPipeline"}))
+        with pytest.raises(InputError, match="pip install torchvision"):
+            open_editor(EditOptions(model=str(broken)))
 
 
 def test_noise_for_latents_is_taken_not_averaged() -> None:
@@ -90,3 +91,18 @@ def test_noise_for_latents_is_taken_not_averaged() -> None:
     assert out.shape == (1, 4, 8, 8)
     assert torch.equal(out[0, 0], noise[0, 0, ::8, ::8])
     assert torch.equal(out[0, 3], noise[0, 0, 1::8, 1::8])
+
+
+def test_clip_compares_the_change_of_pictures_with_that_of_words(tmp_path: Path) -> None:
+    judge = Clip.from_pretrained(str(clip(tmp_path)))
+    g = torch.Generator().manual_seed(0)
+    before, after = torch.rand(3, 3, 48, 64, generator=g), torch.rand(3, 3, 48, 64, generator=g)
+    assert torch.allclose(judge.pictures(before).norm(dim=1), torch.ones(3), atol=1e-5)
+    assert torch.allclose(judge.sentences(["a leaf"]), judge.sentences(["a leaf", "a much longer sentence"])[:1], atol=1e-5), "padding counts for nothing"
+    scores = clip_scores(judge, before, after, "a leaf", "a red leaf", ring_of_cameras(3, 64))
+    opposite = clip_scores(judge, before, after, "a red leaf", "a leaf", ring_of_cameras(3, 64))
+    assert scores["clip_direction"] == pytest.approx(-opposite["clip_direction"], abs=1e-5)
+    assert -1 <= scores["clip_consistency"] <= 1
+    assert clip_scores(judge, before, before, "a leaf", "a red leaf", ring_of_cameras(3, 64))["clip_image"] == pytest.approx(1, abs=1e-4)
+    with pytest.raises(InputError, match="hf download nobody/clip"):
+        Clip.from_pretrained("nobody/clip")

@@ -92,6 +92,17 @@ def kontext(folder: Path) -> Any:
     )  # fmt: skip
 
 
+def clip(folder: Path) -> Path:
+    """A CLIP that has learned nothing."""
+    text = {"vocab_size": len(LETTERS), "hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4, "bos_token_id": 52, "eos_token_id": 53, "pad_token_id": 53}
+    vision = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    torch.manual_seed(0)
+    t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(folder / "clip")
+    side = {"height": 32, "width": 32}
+    t.CLIPProcessor(t.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=side), clip_tokenizer(folder)).save_pretrained(folder / "clip")
+    return folder / "clip"
+
+
 KINDS: dict[str, Callable[[Path], Any]] = {"pix2pix": pix2pix, "pix2pix_xl": pix2pix_xl, "controlnet": controlnet, "kontext": kontext}
 
 
