@@ -120,12 +120,13 @@ class Edits(Work):
             raise InputError("A colour is a name, such as red, or #rrggbb.")
         if not 1 <= int(asked.views) <= 100:
             raise InputError("1 to 100 views can be edited first. Choose within that.")
+        strength = float(asked.strength)
+        if not (math.isfinite(strength) and 0 <= strength <= 1):
+            raise InputError("The strength of an edit is from 0 to 1. Choose within that.")
         content = {
-            "do": asked.do, "model": self.options.editor, "region": region, "color": asked.color, "strength": float(asked.strength), "views": int(asked.views),
+            "do": asked.do, "model": self.options.editor, "region": region, "color": asked.color, "strength": strength, "views": int(asked.views),
             "seed": int(asked.seed), "device": self.options.device,
         }  # fmt: skip
-        if not (math.isfinite(content["strength"]) and 0 <= content["strength"] <= 1):
-            raise InputError("The strength of an edit is from 0 to 1. Choose within that.")
         return from_json(EditOptions, content, "the edit")
 
     def _painted(self, project: Project, mask: Mapping[str, Any]) -> Path:
