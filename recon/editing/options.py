@@ -21,6 +21,10 @@ class EditorTraining:
     """Widths and heights of crops, taken in turn; multiples of 16."""
     batch: int = 128
     learning_rate: float = 1.5e-3
+    in_worlds: float = 0.55
+    """Share of a batch whose edits were made in the world; the others are made in the picture."""
+    small_edits: float = 0.4
+    """Edits that touch less than this share of a picture (less a tenth) count for more in the loss, up to four times; 0: all count alike."""
     no_text: float = 0.1
     """Share of pairs without a sentence, for classifier-free guidance."""
     no_depth: float = 0.3

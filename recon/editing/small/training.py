@@ -49,7 +49,7 @@ def train_editor(options: EditorTraining, out: Path, device: torch.device) -> It
         warm = min(1.0, (step + 1) / 200)
         for group in optimizer.param_groups:
             group["lr"] = warm * options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * spent / total)))
-        pairs = batch(bank, options.batch, options.sizes[step % len(options.sizes)], g, choice)
+        pairs = batch(bank, options.batch, options.sizes[step % len(options.sizes)], g, choice, options.in_worlds)
         loss = objective.loss(pairs, g, choice)
         loss.backward()
         for master, p in zip(masters, parameters, strict=True):
@@ -118,8 +118,10 @@ class _Objective:
         x = level.sqrt() * target + (1 - level).sqrt() * torch.randn(target.shape, generator=g, device=device)
         text = encode(self.pipeline.text_encoder, self.pipeline.tokenized(sentences).to(device))
         change = F.pixel_shuffle(self._run(blocks(x, photos, near).to(self.dtype), time_, text), BLOCK).float()
-        weight = 1 + 3 * (4 * pairs.changed).clamp(0, 1)
-        return ((photos + change - target) ** 2 * weight).mean()
+        touched = (4 * pairs.changed).clamp(0, 1)
+        # An edit of one thing touches a tenth of the picture, an edit of the light all of it: the small ones count for more, or they are never learned.
+        balance = (o.small_edits / (touched.mean((1, 2, 3), keepdim=True) + 0.1)).clamp(1, 4) if o.small_edits else 1.0
+        return ((photos + change - target) ** 2 * (1 + 3 * touched) * balance).mean()
 
     def _run(self, x: Tensor, time_: Tensor, text: Tensor) -> Tensor:
         if self.device.type != "cuda":

@@ -15,12 +15,13 @@ from data.worlds.edits.words import Instruction, phrase, vocabulary, words_of
 from recon.editing import transfer
 from recon.editing.classical import parse_color, recolored
 from recon.editing.loop import LoopOptions, edit_alone, edit_consistently
-from recon.editing.options import EditOptions
+from recon.editing.options import EditOptions, EditorTraining
 from recon.editing.prompts import SUGGESTIONS, checked, understood
 from recon.editing.protocol import EditRequest
 from recon.editing.regions import as_box, soft
 from recon.editing.small.editor import SmallEditor
 from recon.editing.small.networks import SHIPPED, load
+from recon.editing.small.training import train_editor
 from recon.editing.stack import Step, read_stack, write_stack
 from recon.editing.views import EditViews, link, nearest, warp_error
 from recon.relay import relayed
@@ -163,6 +164,19 @@ def test_the_shipped_editor_fits_and_changes_what_is_asked() -> None:
     assert night.mean() < 0.6 * photo.mean()
     assert day.mean() > photo.mean()
     assert torch.equal(night, drained(editor.edit(EditRequest(photo, "make it night"))))
+
+
+@pytest.mark.slow
+def test_an_editor_is_trained_on_from_the_shipped_one(tmp_path: Path) -> None:
+    options = EditorTraining(minutes=0.05, worlds=4, views=1, edits=2, side=64, sizes=((64, 48),), batch=3, learning_rate=1e-4, seed=9_800, start_from="shipped")
+    list(train_editor(options, tmp_path, torch.device("cpu")))
+    card = json.loads((tmp_path / "editor" / "card.json").read_text())
+    assert card["steps"] >= 1
+    assert card["started_from"] == "shipped"
+    request = EditRequest(torch.rand(1, 3, 48, 64), "make it night")
+    old, new = (drained(SmallEditor.from_pretrained(folder).edit(request)) for folder in (None, tmp_path / "editor"))
+    assert not torch.equal(old, new)
+    torch.testing.assert_close(old, new, atol=0.2, rtol=0)
 
 
 def test_a_damaged_editor_is_explained(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -62,6 +63,25 @@ def test_it_can_be_cancelled_at_a_step(toy: Path) -> None:
     progress = next(running)
     running.close()
     assert progress.fraction < 0.1
+
+
+def test_short_memory_halves_the_batch_and_then_says_so(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = open_editor(EditOptions(model=str(toy), steps=2))
+    assert isinstance(editor, DiffusersEditor)
+    whole, most, sizes = DiffusersEditor._batch, 1, []
+
+    def short(self: DiffusersEditor, request: EditRequest, rows: list[int], tell: Callable[[float], None]) -> torch.Tensor:
+        sizes.append(len(rows))
+        if len(rows) > most:
+            raise torch.OutOfMemoryError
+        return whole(self, request, rows, tell)
+
+    monkeypatch.setattr(DiffusersEditor, "_batch", short)
+    assert drained(editor.edit(EditRequest(torch.rand(3, 3, 64, 64), "make it night"))).shape == (3, 3, 64, 64)
+    assert sizes == [3, 2, 1, 1, 1]
+    most = 0
+    with pytest.raises(InputError, match="--memory offload"):
+        drained(editor.edit(EditRequest(torch.rand(3, 3, 64, 64), "make it night")))
 
 
 def test_what_is_wrong_with_a_model_is_said(toy: Path, tmp_path: Path) -> None:
