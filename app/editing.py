@@ -11,6 +11,7 @@ import tyro
 from data.errors import InputError
 from data.progress import Progress
 from recon.editing.options import EditOptions, EditTask
+from recon.editing.prompts import checked, understood
 
 _OUT = tyro.conf.arg(aliases=["-o"])
 _FLAT = tyro.conf.arg(name="")
@@ -79,6 +80,8 @@ def run_edit(command: Edit, run_job: Callable[[str, dict[str, Any], bool], dict[
 
     if command.out is None:
         raise InputError("The edited result needs a place. Give -o FOLDER.")
+    if command.options.do == "prompt" and command.repeat is None and not command.undo:  # said at once, not after a job has begun
+        (understood if command.options.model == "shipped" else checked)(command.prompt)
     if command.try_on:
         values = {"result": str(command.result), "photo": command.try_on, "prompt": command.prompt, "options": to_json(command.options), "out": str(command.out)}
         found = run_job("tryout", values, command.json)

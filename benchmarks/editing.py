@@ -3,6 +3,7 @@
     python -m benchmarks.editing prepare SCENE OUT --views 12 --size 640 480      a scene of so many photos of that size, reconstructed (draft)
     python -m benchmarks.editing consistency RESULT... --out OUT                  our loop against each view alone, 6 prompts a scene
     python -m benchmarks.editing time RESULT --out OUT [--photos-only]            a whole edit; or up to the edited photos, where Open3D is missing
+    python -m benchmarks.editing pictures RESULT --out OUT                        edits of it side by side, as the README shows them
     python -m benchmarks.editing large --size 512 384 [--memory offload]          an InstructPix2Pix of full size with random weights (GPU)
 
 How often the editor does what it was asked: `lumigraph evaluate-edit --accuracy 100`.
@@ -33,6 +34,8 @@ from recon.editing.result import open_result
 from recon.editing.views import EditViews, edit_size, edit_views, link, nearest, warp_error
 
 PROMPTS = ("make it autumn", "make it night", "in the snow", "turn it into an oil painting", "make it a watercolor", "make it sunset")
+SHOWN = ("make it autumn", "make it night", "in the snow", "neon light")
+"""In the README."""
 
 
 def prepare(scene_folder: Path, out: Path, views: int, size: tuple[int, int], quality: str) -> None:
@@ -137,6 +140,29 @@ def timed(folder: Path, out: Path, options: EditOptions, photos_only: bool, prom
     return rows
 
 
+def pictures(folder: Path, out: Path, options: EditOptions, prompts: tuple[str, ...], width: int = 320) -> None:
+    """``out/edits.jpg``: a photo and the mesh from a side; before, and after each edit."""
+    from recon.editing.pipeline import edit
+
+    photo = sorted((folder / "images").iterdir())[len(list((folder / "images").iterdir())) // 5]
+
+    def column(result: Path) -> np.ndarray:
+        from data.images import load_rgba
+
+        tiles = []
+        for path in (next((result / "images").glob(f"{photo.stem}.*")), result / "previews" / "side_1.png"):
+            picture = load_rgba(path)[0][..., :3]
+            tiles.append(resize(picture, width, round(picture.shape[0] * width / picture.shape[1])))
+        return np.concatenate(tiles)
+
+    columns = [column(folder)]
+    with tempfile.TemporaryDirectory() as work:
+        for number, prompt in enumerate(prompts):
+            drained(edit(EditTask(folder, Path(work) / str(number), prompt, options)))
+            columns.append(column(Path(work) / str(number)))
+    save_image(out / "edits.jpg", np.concatenate(columns, axis=1), 88)
+
+
 def large(size: tuple[int, int], views: int, memory: str, steps: int, xl: bool) -> dict[str, Any]:
     """Seconds and memory of a full-size InstructPix2Pix with random weights, saved and opened as any other model."""
     with tempfile.TemporaryDirectory() as work:
@@ -221,10 +247,10 @@ def main() -> None:
     one.add_argument("--views", type=int, default=12)
     one.add_argument("--size", type=int, nargs=2, default=(640, 480))
     one.add_argument("--quality", default="draft")
-    for name in ("consistency", "time"):
+    for name in ("consistency", "time", "pictures"):
         one = commands.add_parser(name)
         one.add_argument("results", type=Path, nargs="+" if name == "consistency" else 1)
-        one.add_argument("--prompts", nargs="+", default=PROMPTS if name == "consistency" else PROMPTS[:3])
+        one.add_argument("--prompts", nargs="+", default={"consistency": PROMPTS, "time": PROMPTS[:3], "pictures": SHOWN}[name])
         one.add_argument("--model", default="shipped")
         one.add_argument("--device", default="auto")
         one.add_argument("--out", type=Path, required=True)
@@ -250,6 +276,9 @@ def main() -> None:
         write_json(a.out / f"large_{'xl' if a.xl else 'sd'}_{a.memory}.json", {**about, **row})
         return
     options = EditOptions(model=a.model, device=a.device)
+    if a.command == "pictures":
+        pictures(a.results[0], a.out, options, tuple(a.prompts))
+        return
     if a.command == "time":
         rows = timed(a.results[0], a.out, options, a.photos_only, tuple(a.prompts))
     else:
