@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+# Tests at a time; each takes up to 3 GB.
+WORKERS ?= 2
 
 .PHONY: venv demo test test-blender oracles lint studio viewer blender-extension clean
 
@@ -19,7 +21,8 @@ demo: venv
 	@echo "Open $(DEMO)/mesh.glb in Blender or any viewer, and $(DEMO)/report.html in a browser."
 
 test: venv
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m "not alone" --numprocesses $(WORKERS) --dist worksteal
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m alone
 
 # Blender's own Python module, in an environment of its own (it needs an older NumPy than ours); 400 MB.
 BLENDER := .venv-blender

@@ -10,6 +10,8 @@ from data.errors import Cancelled, InputError
 from recon.options import ReconstructOptions, Task
 from tests.recon.test_pipeline import OPTIONS
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.slow
 def test_a_job_can_be_cancelled_and_resumed(sphere_scene: Path, tmp_path: Path) -> None:

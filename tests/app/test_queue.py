@@ -16,6 +16,8 @@ from app.projects import Project, Projects
 from app.queue import JobQueue, Limits, Ticket, _fairest
 from data.errors import InputError
 
+pytestmark = pytest.mark.alone
+
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds

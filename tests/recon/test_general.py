@@ -317,7 +317,7 @@ def test_tuning_helps_and_comes_back_from_disk(reconstructed) -> None:
     with torch.no_grad():
         image = render_picture(field, scene.posed(), 0, field.near).rgb.numpy()
     truth = scene.image(0).astype(np.float32) / 255
-    assert psnr(image, truth) == pytest.approx(report["quality"]["held_out"][0]["psnr"], abs=0.05)
+    assert psnr(image, truth) == pytest.approx(report["quality"]["held_out"][0]["psnr"], abs=0.15)
 
 
 def test_a_box_without_silhouettes_leaves_room_for_what_stands_behind() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.app.studio.conftest import Studio, noise, wait_for_jobs
 from tests.conftest import SAMPLE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 DOCUMENTED = {
     "/projects", "/create", "/example", "/rename", "/delete", "/photos", "/leave_out", "/masks", "/find_cameras", "/cameras", "/crop", "/estimate", "/reconstruct", "/status",

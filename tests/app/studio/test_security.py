@@ -20,6 +20,7 @@ from app.studio.accounts import Accounts, Brake, add_user, secret_of
 from data.errors import InputError
 from tests.app.studio.conftest import Studio, noise, wait_for_jobs
 
+pytestmark = pytest.mark.alone
 SECRET = b"root:x:0:0"
 
 

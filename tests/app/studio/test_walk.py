@@ -11,7 +11,7 @@ import pytest
 from tests.app.studio.conftest import ARTEFACTS, Studio, serve, serving
 from tests.conftest import SAMPLE, SHARED
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 STEPS = ("1 Photos", "2 Cameras", "3 Reconstruct", "4 Explore", "5 Edit", "6 Robustness", "7 Export")
 
