@@ -34,7 +34,7 @@ from recon.editing.result import open_result
 from recon.editing.views import EditViews, edit_size, edit_views, link, nearest, warp_error
 
 PROMPTS = ("make it autumn", "make it night", "in the snow", "turn it into an oil painting", "make it a watercolor", "make it sunset")
-SHOWN = ("make it autumn", "make it night", "in the snow", "neon light")
+SHOWN = ("make it autumn", "make it night", "make it sunset", "neon light")
 """In the README."""
 
 
@@ -152,6 +152,9 @@ def pictures(folder: Path, out: Path, options: EditOptions, prompts: tuple[str, 
         tiles = []
         for path in (next((result / "images").glob(f"{photo.stem}.*")), result / "previews" / "side_1.png"):
             picture = load_rgba(path)[0][..., :3]
+            if path.suffix == ".png" and path.parent.name == "previews":
+                drawn = np.flatnonzero((load_rgba(folder / "previews" / path.name)[0][..., :3] < 250).any((1, 2)))
+                picture = picture[max(drawn[0] - 10, 0) : drawn[-1] + 10]
             tiles.append(resize(picture, width, round(picture.shape[0] * width / picture.shape[1])))
         return np.concatenate(tiles)
 
