@@ -22,6 +22,7 @@ from torch import Tensor
 
 from data.errors import InputError
 from data.progress import Progress
+from recon.editing.attention import share
 from recon.editing.options import Memory
 from recon.editing.prompts import checked
 from recon.editing.protocol import Detail, EditRequest
@@ -174,10 +175,7 @@ class DiffusersEditor:
             more = {"callback": lambda i, t, x: tell((i + 1) / count), "callback_steps": 1, "height": images.shape[2], "width": images.shape[3]}
         else:
             more = {"callback_on_step_end": _hook(tell, count)}
-        if "XL" not in type(p).__name__:
-            from recon.editing.attention import share
-
-            share(p.unet).group = len(rows)
+        share(p.unet).group = len(rows)
         return p(image=images, guidance_scale=self.guidance, image_guidance_scale=IMAGE_GUIDANCE, latents=latents, **common, **more).images  # type: ignore[no-any-return]
 
     def _controlnet(self, request: EditRequest, rows: list[int], pictures: list[Tensor], common: dict[str, Any], tell: Callable[[float], None]) -> Tensor:
@@ -189,6 +187,7 @@ class DiffusersEditor:
         start = pictures if request.renders is None else [request.renders[i] for i in rows]
         strength = 0.8 if request.renders is None else request.strength
         count = max(int(self.steps * strength), 1)
+        share(self.pipeline.unet).group = len(rows)
         return self.pipeline(  # type: ignore[no-any-return]
             image=torch.stack(start), control_image=near, strength=strength, guidance_scale=self.guidance, callback_on_step_end=_hook(tell, count), **common
         ).images

@@ -38,6 +38,9 @@ def test_every_kind_edits_and_goes_on_from_drawings(kind: str, tmp_path: Path) -
     on, other = (drained(editor.edit(EditRequest(photos, "make it night", depth, renders=start, strength=0.3, noise=noise))) for start in (first, photos))
     assert on.shape == photos.shape
     assert not torch.equal(on, other)
+    if kind != "kontext":  # its views are edited one by one
+        changed = drained(editor.edit(EditRequest(torch.stack([1 - photos[0], photos[1]]), "make it night", depth, noise=noise)))
+        assert (changed[1] - first[1]).abs().max() > 1e-5, "a view looks at the first of its batch"
     running = editor.edit(EditRequest(photos, "make it night", depth))
     next(running)
     running.close()
