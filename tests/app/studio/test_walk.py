@@ -263,6 +263,7 @@ def test_projects_are_renamed_and_deleted_with_a_second_thought(studio: Studio, 
     walker.see("#gallery li")
     page.wait_for_timeout(1000)
     page.get_by_role("button", name="Rename or delete").click()
+    page.wait_for_function("document.querySelector('#name input, #name textarea')?.value.startsWith('Example')")  # else its arrival would undo what is typed
     page.fill("#name input, #name textarea", "A name of mine")
     page.click("#rename")
     walker.see("#heading h1:has-text('A name of mine')")
