@@ -23,7 +23,7 @@ from app.queue import JobQueue, Limits, Ticket
 from app.rendering import RenderTask
 from app.studio.edits import Edits
 from app.studio.options import StudioOptions
-from app.studio.work import made
+from app.studio.work import checked_box, made, stamp
 from app.views import ViewTask
 from data.errors import InputError
 from data.files import write_json
@@ -162,15 +162,7 @@ class Desk(Edits):
     def crop(self, user: str, project_id: str, box: Sequence[float] | None) -> None:
         """The part of the scene that is meshed; None: found from the photos."""
         project = self.projects.open(user, project_id)
-        if box is not None:
-            import math
-
-            values = [float(v) for v in box]
-            if len(values) != 6 or not all(math.isfinite(v) for v in values) or not all(values[k] < values[k + 3] for k in range(3)):
-                raise InputError("That is no box. Its upper corner must lie above its lower one on every axis.")
-            project.update(box=values)
-        else:
-            project.update(box=None)
+        project.update(box=None if box is None else checked_box(box))
 
     # --- reconstruction -----------------------------------------------------------------------------------------------
 
@@ -205,8 +197,7 @@ class Desk(Edits):
         """A picture from a camera (`camera_to_world` 4 x 4 OpenCV, `fov` degrees, `aspect`) or a photo's place, beside that photo."""
         project = self.projects.open(user, project_id)
         folder = project.result(result)
-        number = f"{int(time.time() * 1000)}"
-        content: dict[str, Any] = {"result": str(folder), "out": str(project.folder / "renders" / f"view-{number}.png"), "photo": str(photo), "what": what, "show": show, "device": self.options.device}
+        content: dict[str, Any] = {"result": str(folder), "out": str(project.folder / "renders" / f"view-{stamp()}.png"), "photo": str(photo), "what": what, "show": show, "device": self.options.device}
         if camera is not None:
             try:
                 content |= {
@@ -227,7 +218,7 @@ class Desk(Edits):
         """A video along `orbit` or `swing`, or through key views (`camera_to_world` OpenCV, `fov`)."""
         project = self.projects.open(user, project_id)
         folder = project.result(result)
-        name = f"video-{int(time.time() * 1000)}"
+        name = f"video-{stamp()}"
         if not (0.1 <= float(seconds) <= 60) or not (64 <= int(width) <= 1920 and 64 <= int(height) <= 1920):
             raise InputError("Videos last 0.1 to 60 seconds, and their sides are 64 to 1920 pixels. Choose within that.")
         if isinstance(path, str):
@@ -276,7 +267,7 @@ class Desk(Edits):
         options = SuiteOptions(
             method=(method,), eps=(0.0, float(eps)), seeds=1, targets=1, sources=4, side=192, look=192, steps=None if method == "fgsm" else int(steps),
         ).checked()  # fmt: skip
-        out = project.folder / "robustness" / f"attack-{int(time.time() * 1000)}"
+        out = project.folder / "robustness" / f"attack-{stamp()}"
         suite = Suite((folder,), out, options, self.options.device)
         return self._submit(project, "attack", f"Attacking ({method}, {float(eps):g}/255)", {**to_json(suite), "command": f"lumigraph attack RESULT --method {method} --eps 0 {float(eps):g} --seeds 1 --targets 1 --sources 4 --side 192 --look 192 --steps {int(steps)}"})
 

@@ -15,10 +15,10 @@ from app import estimates
 from app.config import from_json, to_json
 from app.projects import Project
 from app.queue import Ticket
-from app.studio.work import Work, made
+from app.studio.work import Work, checked_box, made, stamp
 from data.errors import InputError
 from recon.editing.options import EditOptions, EditTask
-from recon.editing.prompts import SUGGESTIONS, checked, understood
+from recon.editing.prompts import ANY_SENTENCE, SUGGESTIONS, checked, understood
 
 LARGEST_MASK = 4096
 """Longest side of a painted mask, pixels."""
@@ -44,7 +44,7 @@ class Edits(Work):
 
     def suggestions(self) -> tuple[str, ...]:
         """Sentences that the editor of this studio understands."""
-        return SUGGESTIONS if self.options.editor == "shipped" else ("make it autumn", "turn it into a van gogh painting", "as if it had snowed", "make it look like it is made of lego")
+        return SUGGESTIONS if self.options.editor == "shipped" else ANY_SENTENCE
 
     def try_edit(self, user: str, project_id: str, result: str | None, photo: str, asked: Asked) -> Ticket:
         """Edit one photo alone, to see what a sentence does."""
@@ -54,7 +54,7 @@ class Edits(Work):
             raise InputError("Only sentences are tried on one photo. Edit the scene: it can be undone.")
         prompt = self._understood(asked.prompt)
         options = self._options_of(project, asked, prompt, painted=False)
-        values = {"result": str(folder), "photo": str(photo), "prompt": prompt, "options": to_json(options), "out": str(made(project.folder / "renders" / f"try-{_stamp()}.png"))}
+        values = {"result": str(folder), "photo": str(photo), "prompt": prompt, "options": to_json(options), "out": str(made(project.folder / "renders" / f"try-{stamp()}.png"))}
         return self._submit(project, "tryout", f"Trying: {prompt}", values)
 
     def edit(self, user: str, project_id: str, result: str | None, asked: Asked) -> Ticket:
@@ -65,13 +65,14 @@ class Edits(Work):
             raise InputError("The scene is being worked on. Wait until that has ended, or cancel it; then edit what came out.")
         prompt = self._understood(asked.prompt) if asked.do == "prompt" else ""
         options = self._options_of(project, asked, prompt)
-        for name in project.undone():  # a new edit takes the place of those that were undone
-            shutil.rmtree(project.folder / "undone" / name, ignore_errors=True)
         task = EditTask(folder, self._new_result(project, "edit"), prompt, options)
         photos = len(project.read(f"results/{folder.name}/report.json").get("cameras", {}).get("names", []))
         expected = estimates.of_edit(self.root, photos).middle if asked.do == "prompt" and self.options.editor == "shipped" else None
-        arguments = {**to_json(task), "page": True, "preview": str(project.folder / "renders" / f"edit-{_stamp()}.jpg")}
-        return self._submit(project, "edit", f"Editing: {prompt or _named(asked)}", arguments, expected)
+        arguments = {**to_json(task), "page": True, "preview": str(project.folder / "renders" / f"edit-{stamp()}.jpg")}
+        ticket = self._submit(project, "edit", f"Editing: {prompt or _named(asked)}", arguments, expected)
+        for name in project.undone():  # a new edit takes the place of those that were undone
+            shutil.rmtree(project.folder / "undone" / name, ignore_errors=True)
+        return ticket
 
     def undo_edit(self, user: str, project_id: str) -> str:
         """Go back to before the last edit, at once; the edit is kept aside. Answers the result that is the newest now."""
@@ -148,7 +149,7 @@ class Edits(Work):
             raise InputError("The painted mask is no PNG picture. Paint it anew.") from None
         if gray.getbbox() is None:
             raise InputError("Nothing was painted yet. Paint on the photo where the edit is to apply.")
-        path = made(project.folder / "painted" / _stamp() / f"{stem}.png")
+        path = made(project.folder / "painted" / stamp() / f"{stem}.png")
         gray.save(path)
         return path
 
@@ -175,16 +176,10 @@ def _region(region: str) -> str:
     try:
         values = [float(w) for w in region.replace(",", " ").split()]
     except ValueError:
-        values = []
-    if len(values) != 6 or not all(math.isfinite(v) for v in values) or not all(values[k] < values[k + 3] for k in range(3)):
-        raise InputError("The region is 'subject', 'background', or a box: lower corner, then upper corner, six numbers.")
-    return " ".join(f"{v:.9g}" for v in values)
+        raise InputError("The region is 'subject', 'background', or a box: lower corner, then upper corner, six numbers.") from None
+    return " ".join(f"{v:.9g}" for v in checked_box(values))
 
 
 def _named(asked: Asked) -> str:
     words = {"recolor": "another colour", "remove": "something removed", "crop": "cropped", "background": "another background"}
     return words.get(asked.do, asked.do)
-
-
-def _stamp() -> str:
-    return str(int(time.time() * 1000))

@@ -1,7 +1,8 @@
 """What every action of the studio needs: a place in the queue, and a place for what comes out."""
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from app.projects import Project, Projects
 from app.queue import JobQueue, Ticket
 from app.studio.options import StudioOptions
 from app.studio.window import Window
+from data.errors import InputError
 
 
 class Work(Window):
@@ -35,6 +37,23 @@ class Work(Window):
         coming = [int(Path(t.arguments["out"]).name.split("-")[0]) for t in self._open(project) if t.kind in ("reconstruct", "edit")]
         number = max([int(free.name.split("-")[0]), *(n + 1 for n in coming)])
         return free.with_name(f"{number}-{quality}")
+
+
+def stamp() -> str:
+    """Tells files of one kind apart, in the order in which they were asked for."""
+    return str(int(time.time() * 1000))
+
+
+def checked_box(box: Sequence[float]) -> list[float]:
+    """Lower corner, upper corner.
+
+    Raises:
+        InputError: that is no box.
+    """
+    values = [float(v) for v in box]
+    if len(values) != 6 or not all(math.isfinite(v) for v in values) or not all(values[k] < values[k + 3] for k in range(3)):
+        raise InputError("That is no box. Its upper corner must lie above its lower one on every axis.")
+    return values
 
 
 def made(path: Path) -> Path:

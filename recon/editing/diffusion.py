@@ -24,7 +24,7 @@ from data.errors import InputError
 from data.progress import Progress
 from recon.editing.attention import share
 from recon.editing.options import Memory
-from recon.editing.prompts import checked
+from recon.editing.prompts import ANY_SENTENCE, checked
 from recon.editing.protocol import Detail, EditRequest
 from recon.relay import relayed
 
@@ -53,7 +53,6 @@ FAMILIES: dict[str, Family] = {
 }  # fmt: skip
 IMAGE_GUIDANCE = 1.5
 """InstructPix2Pix: how much the photo counts."""
-SUGGESTIONS = ("make it autumn", "turn it into a van gogh painting", "as if it had snowed", "make it look like it is made of lego", "at night, lit by lanterns")
 
 
 @dataclass
@@ -119,7 +118,7 @@ class DiffusersEditor:
 
     def suggestions(self) -> Sequence[str]:
         """See `ImageEditor`."""
-        return SUGGESTIONS
+        return ANY_SENTENCE
 
     def edit(self, request: EditRequest) -> Generator[Progress, None, Float[Tensor, "n 3 h w"]]:
         """See `ImageEditor`; views are edited in batches, which are halved while the memory does not suffice for them."""

@@ -15,6 +15,8 @@ SUGGESTIONS = (
     "make everything out of marble", "make the background white", "turn it into an oil painting", "make it a watercolor", "make it a pencil drawing", "make it a cartoon",
     "pop art", "neon light", "make it a sepia photo", "a black and white photo", "make it warmer", "more contrast", "make it brighter", "give it a blue tint",
 )  # fmt: skip
+ANY_SENTENCE = ("make it autumn", "turn it into a van gogh painting", "as if it had snowed", "make it look like it is made of lego", "at night, lit by lanterns")
+"""For editors that take any sentence."""
 
 
 def checked(prompt: str) -> str:

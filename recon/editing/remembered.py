@@ -67,8 +67,9 @@ class Remembered:
 
     def _mark(self, request: EditRequest) -> str:
         """Tells questions apart, by all that the answer depends on."""
-        settings = [self.name, *(getattr(self.editor, name, None) for name in ("steps", "guidance")), request.prompt, request.strength, request.seed, request.links is not None]
+        settings = [self.name, *(getattr(self.editor, name, None) for name in ("steps", "guidance")), request.prompt, request.strength, request.seed]
         found = hashlib.sha256(repr(settings).encode())
-        for tensor in (request.photos, request.depth, request.renders, request.noise):
+        links = () if request.links is None else (request.links.sources, request.links.weight)
+        for tensor in (request.photos, request.depth, request.renders, request.noise, *links):
             found.update(b"none" if tensor is None else tensor.detach().cpu().contiguous().numpy().tobytes())
         return found.hexdigest()[:32]
