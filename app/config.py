@@ -49,7 +49,7 @@ def from_json(cls: type[T], content: Any, where: str = "configuration") -> T:
 def _value(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return None if value is None else _value(next(a for a in arguments if a is not type(None)), value, where)
+        return None if value is None else _one_of([a for a in arguments if a is not type(None)], value, where)
     if dataclasses.is_dataclass(hint):
         return from_json(hint, value, where)  # type: ignore[arg-type]
     if origin is typing.Literal:
@@ -65,6 +65,16 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if hint in (int, float, str, bool) and type(value) is not hint:
         raise InputError(f"{where} must be {hint.__name__}, not '{value}'. Correct it.")
     return value
+
+
+def _one_of(hints: list[Any], value: Any, where: str) -> Any:
+    """The value as the first of several types that it fits."""
+    for hint in hints[:-1]:
+        try:
+            return _value(hint, value, where)
+        except InputError:
+            continue
+    return _value(hints[-1], value, where)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

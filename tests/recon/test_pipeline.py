@@ -11,6 +11,7 @@ import pytest
 from app.config import from_json, to_json, write_run_file
 from app.report import write_html
 from data.errors import InputError
+from recon.editing.options import EditorTraining
 from recon.hashgrid.options import FieldOptions, HashGridOptions, TrainOptions
 from recon.options import FEW_ENOUGH, ReconstructOptions, Task
 from recon.pipeline import overall, reconstruct
@@ -111,6 +112,9 @@ def test_configurations_round_trip_and_name_what_is_wrong() -> None:
         from_json(ReconstructOptions, {"quality": "best"})
     with pytest.raises(InputError, match="must be int"):
         from_json(ReconstructOptions, {"seed": "seven"})
+    # A word or a folder: the first that fits.
+    assert from_json(EditorTraining, {"start_from": "shipped"}).start_from == "shipped"
+    assert from_json(EditorTraining, {"start_from": "my/editor"}).start_from == Path("my/editor")
 
 
 def test_the_engine_follows_from_photos_and_quality() -> None:
