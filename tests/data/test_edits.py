@@ -3,8 +3,11 @@
 import numpy as np
 import torch
 
+from data.worlds import layout as L
+from data.worlds.bank import make_bank
 from data.worlds.edits.filters import FILTERS, Views, color_weight, hue, luminance, painted, rgb
 from data.worlds.edits.pairs import batch, make_edit_bank
+from data.worlds.edits.rerendered import Tables, any_edit, color_name
 from data.worlds.edits.words import COLORS
 
 
@@ -18,6 +21,23 @@ def test_pairs_of_a_bank_change_and_are_the_same_again() -> None:
     assert (one.changed.flatten(1).mean(1) > 0).float().mean() > 0.7
     assert one.after.min() >= 0
     assert one.after.max() <= 1
+
+
+def test_nothing_is_painted_in_the_colour_that_it_has() -> None:
+    worlds = make_bank(range(880_000_010, 880_000_014), 32, 32, 1).worlds
+    g, seen = np.random.default_rng(0), 0
+    for w in range(4):
+        tables = Tables(*(t[w].numpy() for t in (worlds.headers, worlds.objects, worlds.primitives, worlds.materials)))
+        for _ in range(60):
+            after, instruction = any_edit(tables, 0, g)
+            if instruction.kind != "thing_color":
+                continue
+            for row in np.flatnonzero(tables.primitives[:, L.PAINT] != after.primitives[:, L.PAINT]):
+                first = next(t for t in range(tables.things) if tables.parts(t).start <= row < tables.parts(t).stop)
+                old = tables.materials[int(tables.primitives[tables.parts(first).start, L.PAINT])]
+                assert color_name(tables.shown(old[L.COLOR_A : L.COLOR_A + 3])) != instruction.to
+                seen += 1
+    assert seen > 20
 
 
 def test_every_colour_is_its_own_name() -> None:

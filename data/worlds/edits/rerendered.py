@@ -41,6 +41,10 @@ class Tables:
         """The albedo that a picture shows as about this sRGB colour in full light."""
         return np.clip(np.array(color), 0.02, 0.98) ** (1 / max(float(self.header[L.GAMMA]), 0.3))
 
+    def shown(self, stored: ndarray) -> Float[ndarray, "3"]:
+        """The inverse of `stored`."""
+        return np.clip(stored, 0, 1) ** max(float(self.header[L.GAMMA]), 0.3)
+
 
 def noun_of(tables: Tables, thing: int) -> str:
     """What people would call a thing of a world."""
@@ -56,6 +60,17 @@ def noun_of(tables: Tables, thing: int) -> str:
     if len(parts) == 1:
         return {L.ELLIPSOID: "ball", L.BOX: "box", L.TORUS: "ring", L.CYLINDER: "cylinder", L.CONE: "cone"}.get(int(parts[0, L.SHAPE]), "thing")
     return "thing"
+
+
+def color_name(color: ndarray) -> str:
+    """The named colour that an sRGB one ``[3]`` is nearest to."""
+    return min(COLORS, key=lambda name: float(((np.array(COLORS[name]) - color) ** 2).sum()))
+
+
+def _new_color(tables: Tables, present: list[ndarray], g: Random) -> str:
+    """A name for none of the present colours: nobody asks for what is there already."""
+    names = {color_name(tables.shown(c)) for c in present}
+    return str(g.choice([name for name in COLORS if name not in names] or list(COLORS)))
 
 
 def colored(tables: Tables, row: ndarray, color: tuple[float, float, float], g: Random) -> ndarray:
@@ -129,7 +144,8 @@ def _edit_thing(out: Tables, kind: str, salient: int, g: Random) -> Instruction:
     else:
         chosen = [t for t, n in enumerate(nouns) if n == what]
     assert what in NOUNS
-    to = str(g.choice(list(COLORS))) if kind == "thing_color" else str(g.choice(MATERIALS))
+    paints = [out.materials[int(out.primitives[out.parts(t)][0, L.PAINT])] for t in chosen]
+    to = _new_color(out, [p[L.COLOR_A : L.COLOR_A + 3] for p in paints], g) if kind == "thing_color" else str(g.choice(MATERIALS))
     for thing in chosen:
         parts = out.parts(thing)
         old = out.materials[int(out.primitives[parts][0, L.PAINT])]
@@ -143,15 +159,15 @@ def _edit_place(out: Tables, kind: str, g: Random) -> Instruction:
     room = out.header[L.SURROUNDINGS] == L.ROOM
     what = str(g.choice(["floor", "walls", "ceiling"], p=[0.45, 0.45, 0.1])) if room else str(g.choice(["floor", "sky"], p=[0.7, 0.3]))
     if what == "sky":
-        to = str(g.choice(list(COLORS)))
+        to = _new_color(out, [out.header[L.SKY_LOW : L.SKY_LOW + 3]], g)
         low = out.stored(COLORS[to])
         out.header[L.SKY_LOW : L.SKY_LOW + 3], out.header[L.SKY_HIGH : L.SKY_HIGH + 3] = low, np.clip(low * g.uniform(0.7, 1.2), 0, 1)
         out.header[L.SKY_KIND] = min(out.header[L.SKY_KIND], 1)
         return Instruction("place_color", what, to)
     row = int(out.header[{"floor": L.FLOOR_MATERIAL, "walls": L.WALL_MATERIAL, "ceiling": L.CEILING_MATERIAL}[what]])
     if kind == "place_color":
-        to = str(g.choice(list(COLORS)))
         rows = [17, 18] if what == "walls" else [row]  # opposite walls may have materials of their own
+        to = _new_color(out, [out.materials[r][L.COLOR_A : L.COLOR_A + 3] for r in rows], g)
         for r in rows:
             out.materials[r] = colored(out, out.materials[r], COLORS[to], g)
     else:
