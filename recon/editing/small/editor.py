@@ -31,7 +31,7 @@ class SmallEditor:
     multiple: int = MULTIPLE
     detail: Detail = "photo"
     steps: int = 6
-    guidance: float = 1.5
+    guidance: float = 1.0
 
     @classmethod
     def from_pretrained(cls, folder: Path | None = None, device: torch.device | str = "cpu") -> "SmallEditor":

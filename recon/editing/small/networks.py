@@ -63,9 +63,19 @@ def save(pipeline: SmallEditPipeline, folder: Path, card: dict[str, Any]) -> Non
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.save_pretrained(partial, safe_serialization=True)
+    for path in partial.rglob("*.json"):  # where the weights that it began from lay is nobody's business
+        content = json.loads(path.read_text())
+        if content.pop("_name_or_path", None) is not None:
+            write_json(path, content)
     write_json(partial / "card.json", {"format": "lumigraph editor", "version": VERSION, **card})
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
+
+
+def trainings(folder: Path) -> list[dict[str, Any]]:
+    """All trainings that an editor has had, the first one first."""
+    card = json.loads((folder / "card.json").read_text())
+    return [*card.get("earlier", []), {name: card[name] for name in ("steps", "minutes", "seed", "device") if name in card}]
 
 
 def load(folder: Path | None = None, device: torch.device | str = "cpu") -> SmallEditPipeline:

@@ -44,7 +44,7 @@ class SmallEditPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self, photos: Float[Tensor, "n 3 h w"], prompt: str, nearness: Float[Tensor, "n 1 h w"] | None = None,
-        start: Float[Tensor, "n 3 h w"] | None = None, noise: Float[Tensor, "n 3 h w"] | None = None, steps: int = 6, guidance: float = 1.5,
+        start: Float[Tensor, "n 3 h w"] | None = None, noise: Float[Tensor, "n 3 h w"] | None = None, steps: int = 6, guidance: float = 1.0,
         strength: float = 1.0, generator: torch.Generator | None = None, hook: StepHook | None = None, batch: int = 8,
     ) -> Float[Tensor, "n 3 h w"]:  # fmt: skip
         """Edited photos, 0 to 1.

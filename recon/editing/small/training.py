@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from data.worlds.edits.pairs import EditBank, Pairs, batch, make_edit_bank
 from data.worlds.edits.words import phrase
 from recon.editing.options import EditorTraining
-from recon.editing.small.networks import SHIPPED, build, load, save
+from recon.editing.small.networks import SHIPPED, build, load, save, trainings
 from recon.editing.small.pipeline import BLOCK, SmallEditPipeline, blocks, encode
 from recon.editing.views import nearness
 
@@ -26,9 +26,10 @@ def train_editor(options: EditorTraining, out: Path, device: torch.device) -> It
     torch.manual_seed(options.seed)
     bank = _bank(options, device)
     if options.start_from == "nothing":
-        pipeline = build()
+        pipeline, earlier = build(), []
     else:
-        pipeline = load(SHIPPED if options.start_from == "shipped" else Path(options.start_from))
+        old = SHIPPED if options.start_from == "shipped" else Path(options.start_from)
+        pipeline, earlier = load(old), trainings(old)
     pipeline.unet.train()
     pipeline.text_encoder.train()
     models = [pipeline.unet, pipeline.text_encoder]
@@ -69,7 +70,7 @@ def train_editor(options: EditorTraining, out: Path, device: torch.device) -> It
     torch._foreach_copy_([p.data for model in models for p in model.parameters()], kept)
     for model in models:
         model.cpu().half()
-    save(pipeline, out / "editor", _card(options, step, bank, device))
+    save(pipeline, out / "editor", {**_card(options, step, bank, device), "earlier": earlier})
 
 
 def _bank(options: EditorTraining, device: torch.device) -> EditBank:

@@ -173,6 +173,8 @@ def test_an_editor_is_trained_on_from_the_shipped_one(tmp_path: Path) -> None:
     card = json.loads((tmp_path / "editor" / "card.json").read_text())
     assert card["steps"] >= 1
     assert card["started_from"] == "shipped"
+    assert len(card["earlier"]) == 1 + len(json.loads((SHIPPED / "card.json").read_text())["earlier"])
+    assert not [p for p in (tmp_path / "editor").rglob("*.json") if "_name_or_path" in p.read_text()]
     request = EditRequest(torch.rand(1, 3, 48, 64), "make it night")
     old, new = (drained(SmallEditor.from_pretrained(folder).edit(request)) for folder in (None, tmp_path / "editor"))
     assert not torch.equal(old, new)
