@@ -4,9 +4,10 @@
     python -m benchmarks.editing consistency RESULT... --out OUT                  our loop against each view alone, 6 prompts a scene
     python -m benchmarks.editing time RESULT --out OUT [--photos-only]            a whole edit; or up to the edited photos, where Open3D is missing
     python -m benchmarks.editing pictures RESULT --out OUT                        edits of it side by side, as the README shows them
+    python -m benchmarks.editing accuracy --out OUT [--guidance 1 1.5]            does the editor do what it is asked, on several sets of held-out edits
     python -m benchmarks.editing large --size 512 384 [--memory offload]          an InstructPix2Pix of full size with random weights (GPU)
 
-How often the editor does what it was asked: `lumigraph evaluate-edit --accuracy 100`.
+`lumigraph evaluate-edit --accuracy 100` is the first set of `accuracy`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import resource
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from data.files import write_json
 from data.images import resize, save_image
 from data.progress import drained
 from recon.editing import transfer
+from recon.editing.accuracy import judge, summary
 from recon.editing.editors import chosen_device, open_editor
 from recon.editing.loop import LoopOptions, edit_alone, edit_consistently
 from recon.editing.options import EditOptions, EditTask
@@ -166,6 +169,22 @@ def pictures(folder: Path, out: Path, options: EditOptions, prompts: tuple[str, 
     save_image(out / "edits.jpg", np.concatenate(columns, axis=1), 88)
 
 
+def judged(options: EditOptions, edits: int, seeds: tuple[int, ...], guidances: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Shares of edits that are right, one row for each guidance and set, and what the wrong ones are most like."""
+    rows = []
+    for guidance in guidances:
+        editor = open_editor(replace(options, guidance=guidance))
+        for seed in seeds:
+            begun = time.perf_counter()
+            answers = drained(judge(editor, edits, seed))
+            wrong = [{"prompt": a.prompt, "kind": a.kind, "nearest": a.nearest} for a in answers if not a.right]
+            rows.append({"guidance": guidance, "seed": seed, **summary(answers), "wrong": wrong, "seconds": time.perf_counter() - begun})
+            kinds = ", ".join(f"{k} {round(v['accuracy'] * v['edits'])} of {v['edits']}" for k, v in rows[-1]["kinds"].items())
+            print(f"guidance {guidance:g}, set {seed}: {rows[-1]['accuracy']:.2f}  {rows[-1]['seconds']:.0f} s  {kinds}", flush=True)
+        print(f"guidance {guidance:g}: {statistics.mean(r['accuracy'] for r in rows if r['guidance'] == guidance):.3f}", flush=True)
+    return rows
+
+
 def large(size: tuple[int, int], views: int, memory: str, steps: int, xl: bool) -> dict[str, Any]:
     """Seconds and memory of a full-size InstructPix2Pix with random weights, saved and opened as any other model."""
     with tempfile.TemporaryDirectory() as work:
@@ -259,6 +278,13 @@ def main() -> None:
         one.add_argument("--out", type=Path, required=True)
     commands.choices["consistency"].add_argument("--views", type=int, default=12, help="most views of a scene")
     commands.choices["time"].add_argument("--photos-only", action="store_true")
+    one = commands.add_parser("accuracy")
+    one.add_argument("--edits", type=int, default=100, help="of each set")
+    one.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2), help="one set of worlds and sentences each")
+    one.add_argument("--guidance", type=float, nargs="+", default=(1.0,))
+    one.add_argument("--model", default="shipped")
+    one.add_argument("--device", default="auto")
+    one.add_argument("--out", type=Path, required=True)
     one = commands.add_parser("large")
     one.add_argument("--size", type=int, nargs=2, default=(512, 384))
     one.add_argument("--views", type=int, default=4)
@@ -282,7 +308,9 @@ def main() -> None:
     if a.command == "pictures":
         pictures(a.results[0], a.out, options, tuple(a.prompts))
         return
-    if a.command == "time":
+    if a.command == "accuracy":
+        rows = judged(options, a.edits, tuple(a.seeds), tuple(a.guidance))
+    elif a.command == "time":
         rows = timed(a.results[0], a.out, options, a.photos_only, tuple(a.prompts))
     else:
         chosen_device(a.device)
