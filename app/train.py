@@ -1,6 +1,6 @@
 """`lumigraph train WHAT`, also as a module for torchrun (general and robust):
 
-torchrun --nproc-per-node N -m app.train [general|robust|density|perceptual|editor] --config FILE --out DIR
+torchrun --nproc-per-node N -m app.train [general|robust|density|perceptual|editor|understanding] --config FILE --out DIR
 """
 
 import argparse
@@ -15,14 +15,18 @@ from data.errors import InputError
 from recon.editing.options import EditorTraining
 from recon.general.options import TrainOptions
 from recon.options import PerceptualTraining
+from recon.understanding.options import UnderstandingTraining
 
-KINDS: dict[str, type] = {"general": TrainOptions, "robust": RobustOptions, "density": DensityTraining, "perceptual": PerceptualTraining, "editor": EditorTraining}
+KINDS: dict[str, type] = {
+    "general": TrainOptions, "robust": RobustOptions, "density": DensityTraining, "perceptual": PerceptualTraining, "editor": EditorTraining,
+    "understanding": UnderstandingTraining,
+}  # fmt: skip
 
 
 def train(options: Any, out: Path, quiet: bool = False) -> None:
     """Train what the options are for, and print rows of numbers.
 
-    The general model's training (plain and robust) goes on where its last checkpoint stands; the three small ones take minutes, and begin anew.
+    The general model's training (plain and robust) goes on where its last checkpoint stands; the small ones take minutes, and begin anew.
     """
     import torch
 
@@ -38,6 +42,10 @@ def train(options: Any, out: Path, quiet: bool = False) -> None:
         from recon.editing.small.training import train_editor
 
         work = train_editor(options, out, device)
+    elif isinstance(options, UnderstandingTraining):
+        from recon.understanding.small.training import train_understanding
+
+        work = train_understanding(options, out, device)
     else:
         from recon.perceptual_training import train_perceptual
 

@@ -32,10 +32,17 @@ class Renderings:
     rgb: UInt8[Tensor, "images height width 3"]
     depth: Float[Tensor, "images height width"]
     """Distance along the ray, scene units; 0 in the sky."""
-    mask: Bool[Tensor, "images height width"]
-    """True on objects, false on ground, room and sky."""
+    thing: UInt8[Tensor, "images height width"]
+    """Number of the object, from 1; 0 on ground, room and sky."""
+    material: UInt8[Tensor, "images height width"]
+    """Row of the materials; 255 in the sky."""
     normal: Float[Tensor, "images height width 3"]
     """Unit normals, world axes; 0 in the sky."""
+
+    @property
+    def mask(self) -> Bool[Tensor, "images height width"]:
+        """True on objects, false on ground, room and sky."""
+        return self.thing > 0
 
 
 def render(worlds: Worlds, cameras: Float[Tensor, "images 17"], width: int, height: int, samples: int = 2) -> Renderings:
@@ -49,10 +56,10 @@ def render(worlds: Worlds, cameras: Float[Tensor, "images 17"], width: int, heig
     cameras = cameras.to(device).contiguous()
     rgb = torch.empty(n, height, width, 3, dtype=torch.uint8, device=device)
     depth = torch.empty(n, height, width, device=device)
-    mask = torch.empty(n, height, width, dtype=torch.uint8, device=device)
+    thing, material = torch.empty(2, n, height, width, dtype=torch.uint8, device=device)
     normal = torch.empty(n, height, width, 3, device=device)
     tensors = (worlds.headers, worlds.objects, worlds.primitives, worlds.materials, cameras)
-    out = (rgb, depth, mask, normal)
+    out = (rgb, depth, thing, material, normal)
     if device.type == "cuda":
         cuda, kernel, _ = cuda_kernels()
         stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
@@ -64,7 +71,7 @@ def render(worlds: Worlds, cameras: Float[Tensor, "images 17"], width: int, heig
             kernel[blocks, (16, 8, 1), stream](*arrays, samples, *pictures)
     else:
         render_cpu(*(t.numpy() for t in tensors), samples, *(t.numpy() for t in out))  # type: ignore[call-arg]
-    return Renderings(rgb, depth, mask.bool(), normal)
+    return Renderings(rgb, depth, thing, material, normal)
 
 
 def distances(worlds: Worlds, index: Int[Tensor, "points"], points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:

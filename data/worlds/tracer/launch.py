@@ -15,18 +15,19 @@ f = np.float32
 
 
 @njit(parallel=True, cache=True)
-def render_cpu(headers, objects, primitives, materials, cameras, samples, rgb, depth, mask, normal):
+def render_cpu(headers, objects, primitives, materials, cameras, samples, rgb, depth, thing, material, normal):
     images, height, width = depth.shape
     for line in prange(images * height):
         i, row = line // height, line % height
         w = int(cameras[i, L.CAMERA_WORLD])
         for column in range(width):
-            r, g, b, t, solid, nx, ny, nz = pixel_color(headers[w], objects[w], primitives[w], materials[w], cameras[i], column, row, samples)
+            r, g, b, t, solid, nx, ny, nz, paint = pixel_color(headers[w], objects[w], primitives[w], materials[w], cameras[i], column, row, samples)
             rgb[i, row, column, 0] = np.uint8(r * f(255) + f(0.5))
             rgb[i, row, column, 1] = np.uint8(g * f(255) + f(0.5))
             rgb[i, row, column, 2] = np.uint8(b * f(255) + f(0.5))
             depth[i, row, column] = t
-            mask[i, row, column] = solid
+            thing[i, row, column] = solid
+            material[i, row, column] = paint
             normal[i, row, column, 0], normal[i, row, column, 1], normal[i, row, column, 2] = nx, ny, nz
 
 
@@ -48,17 +49,18 @@ def cuda_kernels() -> Any:
         raise InputError("Rendering worlds on the GPU needs numba's CUDA support. Install it with: pip install 'numba-cuda[cu13]'.") from None
 
     @cuda.jit(fastmath=True)
-    def render(headers, objects, primitives, materials, cameras, samples, rgb, depth, mask, normal):
+    def render(headers, objects, primitives, materials, cameras, samples, rgb, depth, thing, material, normal):
         column, row, i = cuda.grid(3)
         if i >= depth.shape[0] or row >= depth.shape[1] or column >= depth.shape[2]:
             return
         w = int(cameras[i, L.CAMERA_WORLD])
-        r, g, b, t, solid, nx, ny, nz = pixel_color(headers[w], objects[w], primitives[w], materials[w], cameras[i], column, row, samples)
+        r, g, b, t, solid, nx, ny, nz, paint = pixel_color(headers[w], objects[w], primitives[w], materials[w], cameras[i], column, row, samples)
         rgb[i, row, column, 0] = np.uint8(r * f(255) + f(0.5))
         rgb[i, row, column, 1] = np.uint8(g * f(255) + f(0.5))
         rgb[i, row, column, 2] = np.uint8(b * f(255) + f(0.5))
         depth[i, row, column] = t
-        mask[i, row, column] = solid
+        thing[i, row, column] = solid
+        material[i, row, column] = paint
         normal[i, row, column, 0] = nx
         normal[i, row, column, 1] = ny
         normal[i, row, column, 2] = nz

@@ -15,7 +15,7 @@ f = np.float32
 
 @njit
 def trace(h, objects, primitives, ox, oy, oz, dx, dy, dz):
-    """Distance to the first surface along a unit direction, or -1; its material; whether it belongs to an object."""
+    """Distance to the first surface along a unit direction, or -1; its material; the number of the object that it belongs to, from 1 (0: none)."""
     t, material, solid = f(0.02), 0, 0
     for _ in range(160):
         d, material, solid = distance(h, objects, primitives, ox + dx * t, oy + dy * t, oz + dz * t)
@@ -44,21 +44,21 @@ def _shadow(h, objects, primitives, ox, oy, oz, dx, dy, dz, sharpness, reach):
 
 @njit
 def shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, pixel, lit):
-    """Linear RGB, distance (0: sky), whether an object was hit, and the normal.
+    """Linear RGB, distance (0: sky), the number of the object that was hit (0: none), the normal, and the material (255: sky).
 
     ``pixel`` is a pixel's angle in radians; without ``lit`` the colour is left black.
     """
     t, material, solid = trace(h, objects, primitives, ox, oy, oz, dx, dy, dz)
     if t < f(0):
         r, g, b = sky(h, dx, dy, dz, pixel)
-        return r, g, b, f(0), 0, f(0), f(0), f(0)
+        return r, g, b, f(0), 0, f(0), f(0), f(0), 255
     x, y, z = ox + dx * t, oy + dy * t, oz + dz * t
     e = f(0.0007) * t + f(0.0005)
     nx, ny, nz = gradient(h, objects, primitives, x, y, z, e)
     n = f(1) / math.sqrt(nx * nx + ny * ny + nz * nz + f(1e-12))
     nx, ny, nz = nx * n, ny * n, nz * n
     if not lit:
-        return f(0), f(0), f(0), t, solid, nx, ny, nz
+        return f(0), f(0), f(0), t, solid, nx, ny, nz, material
     m = materials[material]
     ar, ag, ab = albedo(m, x, y, z, pixel * t)
     open_sky = f(1)
@@ -98,7 +98,7 @@ def shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, pixel, lit)
         fresnel = m[L.MIRROR] * (f(0.3) + f(0.7) * graze * graze * graze)
         sr, sg, sb = sky(h, dx + f(2) * cosine * nx, dy + f(2) * cosine * ny, dz + f(2) * cosine * nz, f(0.05))
         r, g, b = mix(r, sr, fresnel), mix(g, sg, fresnel), mix(b, sb, fresnel)
-    return r, g, b, t, solid, nx, ny, nz
+    return r, g, b, t, solid, nx, ny, nz, material
 
 
 @njit
@@ -109,11 +109,11 @@ def develop(value, exposure, gamma):
 
 @njit
 def pixel_color(h, objects, primitives, materials, camera, column, row, samples):
-    """Colour (0 to 1), distance, object flag and normal of a pixel; ``samples`` x ``samples`` rays for the colour."""
+    """Colour (0 to 1), distance, object number, normal and material of a pixel; ``samples`` x ``samples`` rays for the colour."""
     ox, oy, oz = camera[L.CAMERA_CENTRE], camera[L.CAMERA_CENTRE + 1], camera[L.CAMERA_CENTRE + 2]
     angle = f(1) / (camera[L.CAMERA_FX] * f(samples))
     red, green, blue = f(0), f(0), f(0)
-    depth, solid, nx, ny, nz = f(0), 0, f(0), f(0), f(0)
+    depth, solid, nx, ny, nz, material = f(0), 0, f(0), f(0), f(0), 255
     # The last round goes through the pixel's centre: depth and normal must not be averages.
     for i in range(samples * samples + (1 if samples > 1 else 0)):
         central = i == samples * samples or samples == 1
@@ -127,10 +127,10 @@ def pixel_color(h, objects, primitives, materials, camera, column, row, samples)
         dy = camera[3] * x + camera[4] * y + camera[5] * z
         dz = camera[6] * x + camera[7] * y + camera[8] * z
         lit = samples == 1 or not central
-        r, g, b, depth, solid, nx, ny, nz = shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, angle, lit)
+        r, g, b, depth, solid, nx, ny, nz, material = shade(h, objects, primitives, materials, ox, oy, oz, dx, dy, dz, angle, lit)
         if lit:
             red += develop(r, h[L.EXPOSURE], h[L.GAMMA])
             green += develop(g, h[L.EXPOSURE], h[L.GAMMA])
             blue += develop(b, h[L.EXPOSURE], h[L.GAMMA])
     k = f(1) / f(samples * samples)
-    return red * k, green * k, blue * k, depth, solid, nx, ny, nz
+    return red * k, green * k, blue * k, depth, solid, nx, ny, nz, material

@@ -129,7 +129,7 @@ def _surroundings(h, x, y, z):
 
 @njit
 def distance(h, objects, primitives, x, y, z):
-    """Distance bound at a point, the material there, and whether it belongs to an object (not to ground or room)."""
+    """Distance bound at a point, the material there, and the number of the object that it belongs to, from 1 (0: ground or room)."""
     best, material = _surroundings(h, x, y, z)
     solid = 0
     for o in range(int(h[L.OBJECT_COUNT])):
@@ -162,7 +162,7 @@ def distance(h, objects, primitives, x, y, z):
                 else:
                     d = min(d, own)
         if d < best:
-            best, material, solid = d, paint, 1
+            best, material, solid = d, paint, o + 1
     return best, material, solid
 
 
