@@ -27,14 +27,14 @@ from benchmarks.common import about_this_run, run_task
 from data.files import write_json
 from data.images import resize, save_image
 from data.progress import drained
+from recon.depthviews import DepthViews, depth_views, link, nearest, view_size, warp_error
 from recon.editing import transfer
 from recon.editing.accuracy import judge, summary
 from recon.editing.editors import chosen_device, open_editor
 from recon.editing.loop import LoopOptions, edit_alone, edit_consistently
 from recon.editing.options import EditOptions, EditTask
 from recon.editing.protocol import EditRequest, ImageEditor
-from recon.editing.result import open_result
-from recon.editing.views import EditViews, edit_size, edit_views, link, nearest, warp_error
+from recon.result import open_result
 
 PROMPTS = ("make it autumn", "make it night", "in the snow", "turn it into an oil painting", "make it a watercolor", "make it sunset")
 SHOWN = ("make it autumn", "make it night", "make it sunset", "neon light")
@@ -79,7 +79,7 @@ def consistency(results: list[Path], prompts: tuple[str, ...], editor: ImageEdit
         scene = result.scene
         if len(scene) > most:
             scene = scene.select([int(i) for i in np.linspace(0, len(scene) - 1, most).round()])
-        views = edit_views(scene, result.baked, edit_size(scene.posed().sizes, editor.side, editor.multiple)).to(editor.device)
+        views = depth_views(scene, result.baked, view_size(scene.posed().sizes, editor.side, editor.multiple)).to(editor.device)
         every = link(views, nearest(views.cameras, min(4, len(views) - 1)))
         photos = warp_error(views.photos, every)
         sheet = [views.photos]
@@ -107,7 +107,7 @@ def consistency(results: list[Path], prompts: tuple[str, ...], editor: ImageEdit
     return rows
 
 
-def _final(editor: ImageEditor, views: EditViews, done: Any) -> torch.Tensor:
+def _final(editor: ImageEditor, views: DepthViews, done: Any) -> torch.Tensor:
     """What the loop's last word leaves of the views, as a whole edit writes it."""
     if editor.detail == "editor":
         return done.links.blended(done.pictures, own=1.0)[0]  # type: ignore[no-any-return]

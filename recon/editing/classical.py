@@ -15,8 +15,8 @@ from data.errors import InputError
 from data.images import load_rgba
 from data.scene import Scene
 from data.worlds.edits.words import COLORS, SYNONYMS
+from recon.depthviews import DepthViews, link, nearest, resized, small_photos
 from recon.editing.regions import in_box, soft
-from recon.editing.views import EditViews, link, nearest, resized, small_photos
 from recon.surface.realtime.baked import Baked
 from recon.surface.triangles import Triangles
 
@@ -114,7 +114,7 @@ def removed(scene: Scene, baked: Baked, without: Baked, masks: Sequence[Bool[nda
     Args:
         without: the scene's mesh and backdrops with the thing taken out.
     """
-    from recon.editing.views import depths
+    from recon.depthviews import depths
 
     cameras = scene.posed()
     typical = tuple(int(v) for v in np.median(cameras.sizes, axis=0))
@@ -124,8 +124,8 @@ def removed(scene: Scene, baked: Baked, without: Baked, masks: Sequence[Bool[nda
     there = depths(baked, common).numpy()
     # The other photos do not see a place behind the thing through it: their pixels of the thing show nothing of use.
     usable = np.where(np.stack(grown), 0, there).astype(np.float32)
-    views = EditViews(small_photos(scene, size), torch.from_numpy(usable), common)
-    behind = EditViews(views.photos, depths(without, common), common)
+    views = DepthViews(small_photos(scene, size), torch.from_numpy(usable), common)
+    behind = DepthViews(views.photos, depths(without, common), common)
     links = link(views, nearest(common, min(8, len(scene) - 1)), behind)
     blend, total = links.blended(views.photos)
     out, hidden, shown = [], 0, 0

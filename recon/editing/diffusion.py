@@ -178,7 +178,7 @@ class DiffusersEditor:
         return p(image=images, guidance_scale=self.guidance, image_guidance_scale=IMAGE_GUIDANCE, latents=latents, **common, **more).images  # type: ignore[no-any-return]
 
     def _controlnet(self, request: EditRequest, rows: list[int], pictures: list[Tensor], common: dict[str, Any], tell: Callable[[float], None]) -> Tensor:
-        from recon.editing.views import nearness
+        from recon.depthviews import nearness
 
         if request.depth is None:
             raise InputError(f"'{self.name}' follows depth, and there is none for a lone photo. Edit the scene, or choose another model.")

@@ -15,9 +15,10 @@ from data.errors import InputError
 from data.images import load_rgba, resize
 from data.progress import Progress
 from data.scene import Scene
-from recon.editing.result import Result, before_edits, open_result
-from recon.editing.views import edit_size, edit_views, link, nearest, warp_error
+from recon.depthviews import depth_views, link, nearest, view_size, warp_error
+from recon.editing.result import before_edits
 from recon.metrics import psnr, ssim
+from recon.result import Result, open_result
 
 SIDE = 256
 """Longest side at which views are compared, pixels."""
@@ -60,8 +61,8 @@ def evaluate_edit(task: EvaluateTask) -> Generator[Progress, None, dict[str, Any
     stems = [p.stem for p in before.scene.image_paths]
     if stems != [p.stem for p in after.scene.image_paths]:
         raise InputError(f"'{task.after}' does not show the photos of '{task.before}'. Give a result and what was made of it.")
-    size = edit_size(before.scene.posed().sizes, SIDE)
-    views = edit_views(before.scene, before.baked, size)
+    size = view_size(before.scene.posed().sizes, SIDE)
+    views = depth_views(before.scene, before.baked, size)
     edited = _pictures(after.scene, size)
     links = link(views, nearest(views.cameras, min(4, len(views) - 1)))
     errors = warp_error(edited, links), warp_error(views.photos, links)

@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data.progress import Progress
+from recon.depthviews import DepthViews, Links, key_views, link, nearest
 from recon.editing.noise import shared_noise
 from recon.editing.protocol import Detail, EditRequest, ImageEditor
 from recon.editing.transfer import carried
-from recon.editing.views import EditViews, Links, key_views, link, nearest
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Edited:
     """Where the views show the same."""
 
 
-def edit_consistently(editor: ImageEditor, views: EditViews, prompt: str, options: LoopOptions) -> Generator[Progress, None, Edited]:
+def edit_consistently(editor: ImageEditor, views: DepthViews, prompt: str, options: LoopOptions) -> Generator[Progress, None, Edited]:
     """Edit all views of a scene; progress has stage `edit`, its values may hold `pictures`, how the views look then.
 
     Raises:
@@ -101,7 +101,7 @@ def edit_consistently(editor: ImageEditor, views: EditViews, prompt: str, option
     return Edited(best, tuple(keys), tuple(measured), every)
 
 
-def edit_alone(editor: ImageEditor, views: EditViews, prompt: str, seed: int = 0) -> Generator[Progress, None, Float[Tensor, "n 3 h w"]]:
+def edit_alone(editor: ImageEditor, views: DepthViews, prompt: str, seed: int = 0) -> Generator[Progress, None, Float[Tensor, "n 3 h w"]]:
     """Each view by itself, as if there were no others: what the loop is compared with, and the try-out on one photo."""
     editor.check(prompt)
     out = []
@@ -122,7 +122,7 @@ def _difference(pictures: Float[Tensor, "n 3 h w"], renders: Float[Tensor, "n 3 
 
 
 def _carried(
-    editor: ImageEditor, views: EditViews, prompt: str, options: LoopOptions, pictures: Tensor, keys: list[int], rest: list[int], noise: Tensor
+    editor: ImageEditor, views: DepthViews, prompt: str, options: LoopOptions, pictures: Tensor, keys: list[int], rest: list[int], noise: Tensor
 ) -> Generator[Progress, None, Tensor]:
     """The views that are no key views: begun from what the key views show of them."""
     links = link(views, nearest(views.cameras, min(options.sources, len(keys)), among=keys))

@@ -5,10 +5,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon.editing.views import EditViews, link, nearest
+from recon.depthviews import DepthViews, link, nearest
 
 
-def shared_noise(views: EditViews, seed: int) -> Float[Tensor, "n 3 h w"]:
+def shared_noise(views: DepthViews, seed: int) -> Float[Tensor, "n 3 h w"]:
     """Noise of unit variance: the first view's own, carried on by depth to the views in turn; fresh where none before saw the place.
 
     Each pixel takes the noise of one pixel, not a mean of several, which would have less variance.

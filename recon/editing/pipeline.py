@@ -18,6 +18,7 @@ from data.files import write_json
 from data.images import resize, save_image
 from data.progress import Progress
 from recon import previews
+from recon.depthviews import DepthViews, depth_views, link, nearest, small_photos, view_size, warp_error
 from recon.editing import transfer
 from recon.editing.classical import kept_faces, parse_color, recolored, removed, with_background
 from recon.editing.editors import open_editor
@@ -27,9 +28,9 @@ from recon.editing.prompts import checked
 from recon.editing.protocol import ImageEditor
 from recon.editing.regions import as_box, region_masks, soft
 from recon.editing.remembered import Remembered
-from recon.editing.result import Changes, Result, open_result, rebaked, unedited, write_result
+from recon.editing.result import Changes, rebaked, unedited, write_result
 from recon.editing.stack import Step, named, read_stack, write_stack
-from recon.editing.views import EditViews, edit_size, edit_views, link, nearest, small_photos, warp_error
+from recon.result import Result, open_result
 
 SHARES = {"read": 2, "edit": 60, "photos": 6, "texture": 18, "realtime": 4, "previews": 6}
 """Stages and their typical shares of an edit's time."""
@@ -157,9 +158,9 @@ def try_out(result: Path, photo: str, prompt: str, options: EditOptions, out: Pa
         raise InputError(f"'{photo}' is not among the photos of this result. Choose another.")
     at = names.index(Path(photo).name) if photo else len(names) // 2
     scene = scene.select([at])
-    size = edit_size(scene.posed().sizes, editor.side, editor.multiple)
+    size = view_size(scene.posed().sizes, editor.side, editor.multiple)
     small = small_photos(scene, size)
-    views = EditViews(small, torch.zeros(1, size[1], size[0]), scene.posed())
+    views = DepthViews(small, torch.zeros(1, size[1], size[0]), scene.posed())
     picture = yield from edit_alone(editor, views, checked(prompt), options.seed)
     full = _full(editor, scene.image(0), small, picture.cpu(), None)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -247,8 +248,8 @@ def _by_prompt(
     yield Progress("edit", 0.0, "loading the editor")
     editor = Remembered(open_editor(o), answers)
     editor.check(step.prompt)
-    size = edit_size(scene.posed().sizes, editor.side, editor.multiple)
-    views = edit_views(scene, result.baked, size).to(editor.device)
+    size = view_size(scene.posed().sizes, editor.side, editor.multiple)
+    views = depth_views(scene, result.baked, size).to(editor.device)
     work = edit_consistently(editor, views, step.prompt, LoopOptions(keys=max(o.views, 1), seed=o.seed))
     done = yield from _previewed(work)
     settled = transfer.settled(views.photos, done.pictures, done.links) if done.links is not None and editor.detail == "photo" else None
@@ -269,7 +270,7 @@ def _by_prompt(
     return _Done(Changes(made), facts)
 
 
-def _final(editor: ImageEditor, views: EditViews, done: Edited) -> torch.Tensor:
+def _final(editor: ImageEditor, views: DepthViews, done: Edited) -> torch.Tensor:
     """What an editor whose pixels are taken made of the views, blended."""
     if editor.detail == "photo" or done.links is None:
         return done.pictures

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data.progress import Progress
-from recon.editing.views import Links
+from recon.depthviews import Links
 
 Detail = Literal["photo", "editor"]
 """Whose detail edited photos have: the photo's (the edit is a smooth field of colours), or the editor's (its pixels are taken)."""

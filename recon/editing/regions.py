@@ -11,7 +11,7 @@ from data.cameras import Cameras
 from data.errors import InputError
 from data.images import load_mask
 from data.scene import Scene
-from recon.editing.views import TOLERANCE, depths
+from recon.depthviews import TOLERANCE, depths
 from recon.surface.realtime.baked import Baked
 
 SOFT = 3.0

@@ -14,51 +14,20 @@ from numpy import ndarray
 from data.errors import InputError
 from data.files import write_json
 from data.images import save_image
-from data.masks import masks_mean
 from data.progress import Progress
-from data.readers.nerfstudio import read as read_transforms
 from data.scene import Scene
 from data.writers import write_transforms
+from recon.result import Result
 from recon.surface.asset import Asset, load_asset
 from recon.surface.options import RealtimeOptions
 from recon.surface.realtime.baked import Baked, assemble
-from recon.surface.realtime.stored import load_baked, save_baked
+from recon.surface.realtime.stored import save_baked
 from recon.surface.texture import bake
 from recon.surface.triangles import Triangles
 from recon.surface.unwrapping import Atlas
 
 ORIGINALS = "originals"
 """Folder of the photos before any edit, which say what shape things have."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What is edited."""
-
-    folder: Path
-    scene: Scene
-    asset: Asset
-    baked: Baked
-    report: dict[str, Any]
-
-
-def open_result(folder: Path) -> Result:
-    """Read a finished result.
-
-    Raises:
-        InputError: it is none, or a part is missing.
-    """
-    if not (folder / "mesh.glb").exists() or not (folder / "transforms.json").exists():
-        raise InputError(f"'{folder}' holds no finished result. Run `lumigraph reconstruct` first.")
-    scene = read_transforms(folder)
-    scene = replace(scene, mask_meaning=masks_mean(scene))
-    asset = load_asset(folder / "mesh.glb")
-    baked = load_baked(folder, asset)
-    try:
-        report = json.loads((folder / "report.json").read_text())
-    except (OSError, ValueError):
-        report = {}
-    return Result(folder, scene, asset, baked, report)
 
 
 def unedited(result: Result) -> Result:
@@ -193,10 +162,10 @@ def _box(result: Result) -> Any:
 
 def depth_ranges(result: Result) -> Float[ndarray, "n 2"]:
     """Ranges of z-depth of each photo, from the mesh and what stands behind it."""
-    from recon.editing.views import depths, edit_size, resized
+    from recon.depthviews import depths, resized, view_size
 
     cameras = result.scene.posed()
-    every = depths(result.baked, resized(cameras, edit_size(cameras.sizes, 128)))
+    every = depths(result.baked, resized(cameras, view_size(cameras.sizes, 128)))
     out = []
     for depth in every.numpy():
         known = depth[depth > 0]

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from recon.editing.views import Links
+from recon.depthviews import Links
 
 RADIUS = 5
 """Of the windows of the fit, pixels of the small picture."""

@@ -32,3 +32,39 @@ class UnderstandingTraining:
     """Worlds begin at this number times 100 000."""
     start_from: Literal["nothing", "shipped"] | Path = "nothing"
     """shipped: train on from the weights that come with the program; or a safetensors file with its card."""
+
+
+What = Literal["instances", "segment", "materials", "planes", "edges", "normals", "depth", "keypoints", "features", "foreground", "select"]
+
+
+@dataclass(frozen=True)
+class UnderstandOptions:
+    """What is asked about a scene."""
+
+    task: What = "instances"
+    """instances: things, one number each in all photos; segment: named classes; materials; planes: flat surfaces; edges; normals; depth; keypoints;
+    features: how alike things look, or with --text where something is; foreground: the subject; select: what was clicked on."""
+    model: str = "shipped"
+    """shipped: the network that comes with the program; classical: without a network (instances by colour, edges, keypoints); or a model of
+    `transformers`: a folder, or the id of one that is in the local Hugging Face cache (SegFormer, Mask2Former, SAM, CLIP, SigLIP, DINO, Depth Anything)."""
+    clicks: tuple[str, ...] = ()
+    """Of select: 'PHOTO X Y' in pixels of the photo, '-PHOTO X Y' on what does not belong to it, or 'X Y Z' for a point of the scene."""
+    text: str = ""
+    """Of features: what to look for; needs a model that knows text (CLIP, SigLIP)."""
+    adapter: Path | None = None
+    """Light tuning of the shipped network: what `lumigraph train understanding --labels` wrote."""
+    side: int = 640
+    """Longest side of the photos that are looked at, pixels."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA if there is a GPU, else the CPU."""
+
+
+@dataclass(frozen=True)
+class UnderstandTask:
+    """One question about a result."""
+
+    result: Path
+    """Folder that `reconstruct` or `edit` wrote."""
+    out: Path | None = None
+    """Folder for the answer; RESULT/understanding/TASK if not given. An earlier answer there is replaced."""
+    options: UnderstandOptions = UnderstandOptions()

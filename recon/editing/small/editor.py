@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data.progress import Progress
+from recon.depthviews import Links, nearness
 from recon.editing.prompts import SUGGESTIONS, understood
 from recon.editing.protocol import Detail, EditRequest
 from recon.editing.small.networks import load
 from recon.editing.small.pipeline import MULTIPLE, SmallEditPipeline
 from recon.editing.transfer import carried
-from recon.editing.views import Links, nearness
 from recon.relay import relayed
 
 AGREEMENT = 0.8

@@ -51,7 +51,7 @@ class SmallEditPipeline(DiffusionPipeline):
 
         Args:
             photos: 0 to 1; sides are multiples of 16.
-            nearness: see `recon.editing.views.nearness`; 0 where unknown.
+            nearness: see `recon.depthviews.nearness`; 0 where unknown.
             start: pictures to begin from, with ``strength`` of the noise; the photos' own colours play no part in this.
             noise: the noise itself, to share it between views; drawn if not given.
             steps: of the whole schedule; fewer are taken where ``strength`` is less than 1.

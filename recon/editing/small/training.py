@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from data.worlds.edits.pairs import EditBank, Pairs, batch, make_edit_bank
 from data.worlds.edits.words import phrase
+from recon.depthviews import nearness
 from recon.editing.options import EditorTraining
 from recon.editing.small.networks import SHIPPED, build, load, save, trainings
 from recon.editing.small.pipeline import BLOCK, SmallEditPipeline, blocks, encode
-from recon.editing.views import nearness
 
 
 def train_editor(options: EditorTraining, out: Path, device: torch.device) -> Iterator[dict[str, float]]:

@@ -23,6 +23,7 @@ def glb(
     positions: Float[ndarray, "c 3"], normals: Float[ndarray, "c 3"], faces: Int[ndarray, "f 3"], provenance: Mapping[str, Any],
     uv: Float[ndarray, "c 2"] | None = None, texture: UInt8[ndarray, "s s 3"] | None = None, colors: UInt8[ndarray, "c 3"] | None = None,
     look: Look = "lit", jpeg: bool = False, relief: UInt8[ndarray, "s s 3"] | None = None, tangents: Float[ndarray, "c 4"] | None = None,
+    extra: Mapping[str, Float[ndarray, "c"]] | None = None,
 ) -> bytes:  # fmt: skip
     """A file with one mesh.
 
@@ -32,6 +33,7 @@ def glb(
         colors: sRGB; instead of a texture.
         jpeg: a tenth of the bytes, for the web.
         relief: a normal map (green upwards), with the tangents that it was made for.
+        extra: numbers of one's own at the vertices; glTF wants their names to begin with an underscore.
     """
     parts: list[bytes] = []
     views: list[dict[str, int]] = []
@@ -43,7 +45,7 @@ def glb(
         return len(views) - 1
 
     def accessor(array: ndarray, kind: str, component: int, **more: Any) -> int:
-        target = 34963 if kind == "SCALAR" else 34962
+        target = 34963 if component == _UINT else 34962
         accessors.append({"bufferView": view(array.tobytes(), target=target), "componentType": component, "count": array.size if kind == "SCALAR" else len(array), "type": kind, **more})
         return len(accessors) - 1
 
@@ -70,6 +72,8 @@ def glb(
     elif colors is not None:
         four = np.concatenate([np.round(linear(colors) * 65535), np.full((len(colors), 1), 65535)], axis=1).astype("<u2")
         attributes["COLOR_0"] = accessor(four, "VEC4", _SHORT, normalized=True)
+    for name, values in (extra or {}).items():
+        attributes[name] = accessor(np.ascontiguousarray(values, "<f4"), "SCALAR", _FLOAT)
     # Gloss is in the photos already: a reader's own would be laid over it.
     name, what = ("KHR_materials_unlit", {}) if look == "unlit" else ("KHR_materials_specular", {"specularFactor": 0.0})
     material["extensions"], content["extensionsUsed"] = {name: what}, [name]

@@ -12,6 +12,7 @@ from data.cameras import Cameras, intrinsic_matrix
 from data.errors import Cancelled, InputError
 from data.progress import Progress, drained
 from data.worlds.edits.words import Instruction, phrase, vocabulary, words_of
+from recon.depthviews import DepthViews, link, nearest, warp_error
 from recon.editing import transfer
 from recon.editing.classical import parse_color, recolored
 from recon.editing.loop import LoopOptions, edit_alone, edit_consistently
@@ -23,11 +24,10 @@ from recon.editing.small.editor import SmallEditor
 from recon.editing.small.networks import SHIPPED, load
 from recon.editing.small.training import train_editor
 from recon.editing.stack import Step, read_stack, write_stack
-from recon.editing.views import EditViews, link, nearest, warp_error
 from recon.relay import relayed
 
 
-def wall(n: int = 4, size: int = 64) -> EditViews:
+def wall(n: int = 4, size: int = 64) -> DepthViews:
     """Views of a textured wall from side by side: all is known of them."""
     k = np.repeat(intrinsic_matrix(60.0, 60.0, size / 2, size / 2)[None], n, 0)
     pose = np.repeat(np.eye(4)[None], n, 0)
@@ -38,7 +38,7 @@ def wall(n: int = 4, size: int = 64) -> EditViews:
     for i in range(n):
         u, v = (x - size / 2) / 60 * 2 + float(pose[i, 0, 3]), (y - size / 2) / 60 * 2
         photos.append(torch.stack([0.5 + 0.4 * torch.sin(3 * u), 0.5 + 0.4 * torch.cos(4 * v), 0.5 + 0.3 * torch.sin(2 * (u + v))]))
-    return EditViews(torch.stack(photos), torch.full((n, size, size), 2.0), cameras)
+    return DepthViews(torch.stack(photos), torch.full((n, size, size), 2.0), cameras)
 
 
 def test_every_sentence_of_the_grammar_is_understood() -> None:
@@ -97,7 +97,7 @@ def test_what_stands_in_front_is_not_seen_through() -> None:
     views = wall(2)
     depth = views.depth.clone()
     depth[1, 20:40, 20:40] = 1.0
-    links = link(EditViews(views.photos, depth, views.cameras), nearest(views.cameras, 1))
+    links = link(DepthViews(views.photos, depth, views.cameras), nearest(views.cameras, 1))
     free = link(views, nearest(views.cameras, 1))
     assert links.weight[0].sum() < 0.95 * free.weight[0].sum()
 

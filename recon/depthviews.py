@@ -1,4 +1,4 @@
-"""`EditViews`: the photos of a result as editors see them, small and with depth, and what of each other they show."""
+"""`DepthViews`: the photos of a result, small and with depth, and what of each other they show."""
 
 from dataclasses import dataclass
 
@@ -24,8 +24,8 @@ BORDER = 4.0
 
 
 @dataclass(frozen=True)
-class EditViews:
-    """N views of one size. Photos of other shapes are squeezed to it, and so are their cameras: edits are colours, and go back as they came."""
+class DepthViews:
+    """N views of one size. Photos of other shapes are squeezed to it, and so are their cameras: what is learned of their pixels goes back as it came."""
 
     photos: Float[Tensor, "n 3 h w"]
     """sRGB, 0 to 1."""
@@ -36,11 +36,11 @@ class EditViews:
     def __len__(self) -> int:
         return len(self.photos)
 
-    def select(self, views: list[int]) -> "EditViews":
-        return EditViews(self.photos[views], self.depth[views], self.cameras.select(views))
+    def select(self, views: list[int]) -> "DepthViews":
+        return DepthViews(self.photos[views], self.depth[views], self.cameras.select(views))
 
-    def to(self, device: torch.device | str) -> "EditViews":
-        return EditViews(self.photos.to(device), self.depth.to(device), self.cameras)
+    def to(self, device: torch.device | str) -> "DepthViews":
+        return DepthViews(self.photos.to(device), self.depth.to(device), self.cameras)
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,17 @@ class Links:
         return out / total.clamp(min=1e-6), total
 
 
-def edit_size(sizes: Int[ndarray, "n 2"], side: int, multiple: int = 16) -> tuple[int, int]:
+def view_size(sizes: Int[ndarray, "n 2"], side: int, multiple: int = 16) -> tuple[int, int]:
     """Width and height of the views: the photos' typical shape, the longer side at most ``side``."""
     aspect = float(np.median(sizes[:, 0] / sizes[:, 1]))
     width, height = (side, side / aspect) if aspect >= 1 else (side * aspect, side)
     return tuple(max(int(round(v / multiple)) * multiple, multiple) for v in (width, height))  # type: ignore[return-value]
 
 
-def edit_views(scene: Scene, baked: Baked, size: tuple[int, int]) -> EditViews:
+def depth_views(scene: Scene, baked: Baked, size: tuple[int, int]) -> DepthViews:
     """Views of the photos of a result, their depth from its mesh and backdrops."""
     cameras = resized(scene.posed(), size)
-    return EditViews(small_photos(scene, size), depths(baked, cameras), cameras)
+    return DepthViews(small_photos(scene, size), depths(baked, cameras), cameras)
 
 
 def small_photos(scene: Scene, size: tuple[int, int]) -> Float[Tensor, "n 3 h w"]:
@@ -107,7 +107,7 @@ def depths(baked: Baked, cameras: Cameras) -> Float[Tensor, "n h w"]:
     return torch.from_numpy(np.stack(out))
 
 
-def key_views(views: EditViews, count: int) -> list[int]:
+def key_views(views: DepthViews, count: int) -> list[int]:
     """Views that together show most of what all show, the most useful first.
 
     A place seen by one key view is worth less in the next (see `covering`); places are those of every view's pixels.
@@ -120,7 +120,7 @@ def key_views(views: EditViews, count: int) -> list[int]:
     return covering(quality, count)
 
 
-def lifted(views: EditViews, step: int) -> Float[ndarray, "p 3"]:
+def lifted(views: DepthViews, step: int) -> Float[ndarray, "p 3"]:
     """World points of every ``step``-th pixel whose depth is known."""
     out = []
     for i in range(len(views)):
@@ -131,7 +131,7 @@ def lifted(views: EditViews, step: int) -> Float[ndarray, "p 3"]:
     return np.concatenate(out)
 
 
-def _seen(views: EditViews, view: int, points: Float[ndarray, "p 3"]) -> Float[ndarray, "p"]:
+def _seen(views: DepthViews, view: int, points: Float[ndarray, "p 3"]) -> Float[ndarray, "p"]:
     """1 where a view sees a point."""
     pixels, z = views.cameras.project(view, points)
     height, width = views.depth.shape[1:]
@@ -153,7 +153,7 @@ def nearest(cameras: Cameras, count: int, among: list[int] | None = None) -> Int
     return np.stack(rows)
 
 
-def link(views: EditViews, sources: Int[ndarray, "n k"], behind: EditViews | None = None) -> Links:
+def link(views: DepthViews, sources: Int[ndarray, "n k"], behind: DepthViews | None = None) -> Links:
     """Find every view's pixels in its sources, by depth, with occlusion.
 
     Args:

@@ -1,0 +1,72 @@
+"""The compiled loops of `growing`."""
+
+import heapq
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def _root(parent, i):
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+@njit(cache=True)
+def grow(a, b, strength, count, scale, least):
+    parent = np.arange(count, dtype=np.int32)
+    size = np.ones(count, np.int32)
+    inside = np.zeros(count, np.float32)
+    for last in range(2):
+        for e in range(len(a)):
+            p, q = _root(parent, a[e]), _root(parent, b[e])
+            if p == q:
+                continue
+            s = strength[e]
+            if last:
+                joined = min(size[p], size[q]) < least
+            else:
+                joined = s <= min(inside[p] + scale / np.float32(size[p]), inside[q] + scale / np.float32(size[q]))
+            if joined:
+                parent[q] = p
+                size[p] += size[q]
+                inside[p] = max(s, max(inside[p], inside[q]))
+    for i in range(count):
+        parent[i] = _root(parent, i)
+    return parent
+
+
+@njit(cache=True)
+def flood(labels, right, down):
+    h, w = labels.shape
+    best = np.full((h, w), np.float32(1e30), np.float32)
+    queue = [(np.float32(0), np.int32(0), np.int32(0), np.int32(0))]
+    queue.clear()
+    for y in range(h):
+        for x in range(w):
+            if labels[y, x] >= 0:
+                best[y, x] = 0
+                border = False
+                for d in range(4):
+                    v, u = y + (d == 0) - (d == 1), x + (d == 2) - (d == 3)
+                    if 0 <= v < h and 0 <= u < w and labels[v, u] < 0:
+                        border = True
+                if border:
+                    queue.append((np.float32(0), np.int32(y), np.int32(x), np.int32(labels[y, x])))
+    heapq.heapify(queue)
+    while queue:
+        cost, y, x, label = heapq.heappop(queue)
+        if cost > best[y, x]:
+            continue
+        labels[y, x] = label
+        for d in range(4):
+            v, u = y + (d == 0) - (d == 1), x + (d == 2) - (d == 3)
+            if v < 0 or u < 0 or v >= h or u >= w:
+                continue
+            step = down[min(y, v), x] if d < 2 else right[y, min(x, u)]
+            total = cost + max(step, np.float32(1e-9))
+            if total < best[v, u]:
+                best[v, u] = total
+                heapq.heappush(queue, (total, np.int32(v), np.int32(u), label))

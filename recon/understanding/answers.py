@@ -1,0 +1,210 @@
+"""`Answer`: what was found out about a scene, as labels or as values, for every photo and for the mesh."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.worlds.labels import CLASSES, PATTERNS
+from recon.depthviews import DepthViews, link, nearest
+from recon.understanding.asked import Asked
+from recon.understanding.evaluation import view_agreement
+from recon.understanding.instances import NEIGHBOURS, agreed, by_size
+from recon.understanding.lifting import Lifted, LiftedField
+from recon.understanding.merging import Evidence, merge
+from recon.understanding.prediction import Predictions
+from recon.understanding.regions import Regions, edges_of, measured, of_pixels, regions_of
+from recon.understanding.selecting import Click, clicked, select
+from recon.understanding.small.networks import Understood
+
+FLAT = Evidence((2.5, -1.0, 0.0, 0.0, -45.0, -25.0), (1.5, 0.5, 0.0))
+"""One plane: as `Evidence`, by normals and steps of depth alone."""
+MATERIAL = Evidence((3.0, -2.0, -1.0, -7.0, 0.0, 0.0), (1.0, 1.0, -7.0))
+"""One material: by how alike materials look; outlines between things hardly matter."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Labels, or values; never both."""
+
+    task: str
+    labels: Int[ndarray, "n h w"] | None = None
+    names: tuple[str, ...] = ()
+    """Of the labels."""
+    values: Predictions | None = None
+    """Of the photos, lifted and seen from each of them: every photo shows what all say together."""
+    heat: Float[ndarray, "n h w"] | None = None
+    """Of select and foreground: how sure each pixel's label is."""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def things(asked: Asked, said: Understood, given: Int[ndarray, "n h w"] | None = None) -> Answer:
+    """Things, one number in all photos, named by the class that the network finds likeliest.
+
+    Args:
+        given: regions of each photo by another method, numbers run on from photo to photo; found with the network if not given.
+    """
+    views = asked.views
+    regions = regions_of(said, views=views) if given is None else measured(given, said, views)
+    labels = _joined(regions, said, views, None)
+    score = _sums(torch.softmax(said.classes, dim=1).cpu().numpy(), labels)
+    kinds = score[:, 1:].argmax(1) + 1  # the sky is no thing: it is told by having no depth
+    return _answer("instances", asked, labels, numbered([CLASSES[k] for k in kinds]), {"classes": [CLASSES[k] for k in kinds]})
+
+
+def materials(asked: Asked, said: Understood) -> Answer:
+    """Surfaces of one material, named by their pattern."""
+    other = replace(said, instance=said.material)
+    regions = regions_of(other, views=asked.views)
+    labels = _joined(regions, other, asked.views, MATERIAL)
+    score = _sums(torch.softmax(said.patterns, dim=1).cpu().numpy(), labels)
+    return _answer("materials", asked, labels, numbered([PATTERNS[k] for k in score.argmax(1)]), {})
+
+
+def planes(asked: Asked, said: Understood) -> Answer:
+    """Flat surfaces; label 0 is what is not flat."""
+    regions = regions_of(said, views=asked.views)
+    labels = _joined(regions, said, asked.views, FLAT)
+    flat = _sums(torch.sigmoid(said.flat).cpu().numpy(), labels)[:, 0]
+    size = np.bincount(labels.reshape(-1))
+    good = (flat > 0.5) & (size > 0.002 * labels.size / len(labels))
+    number = np.where(good, np.cumsum(good), 0)
+    return _answer("planes", asked, number[labels], ("not flat", *(f"plane {i + 1}" for i in range(int(good.sum())))), {})
+
+
+def classes(asked: Asked, scores: Predictions) -> Answer:
+    """Named classes; every photo takes what all say together."""
+    blended = seen_together(scores, asked.views)
+    labels = np.stack([m.argmax(0).cpu().numpy() for m in blended.maps])
+    return _answer("segment", asked, labels, scores.names, {})
+
+
+def foreground(asked: Asked, said: Understood) -> Answer:
+    """The subject: the things, not ground, walls or sky, that the photos have in their middle."""
+    views = asked.views
+    regions = regions_of(said, views=views)
+    thing = torch.sigmoid(said.thing[:, 0]).cpu().numpy()
+    chance = _sums(thing[:, None], regions.maps)[:, 0]
+    heat = _smooth(chance, regions, said, views)[regions.maps]
+    return _answer("foreground", asked, (heat > 0.5).astype(np.int64), ("background", "subject"), {}, heat)
+
+
+def selection(asked: Asked, said: Understood, clicks: Sequence[Click]) -> Answer:
+    """What was clicked on."""
+    regions = regions_of(said, views=asked.views)
+    inside, outside = clicked(clicks, regions)
+    heat = select(inside, outside, regions, edges_of(regions, said, asked.views, NEIGHBOURS))[regions.maps]
+    labels = agreed((heat > 0.5).astype(np.int64), link(asked.views, nearest(asked.views.cameras, min(NEIGHBOURS, len(asked.views) - 1))), 1, 1.0)
+    return _answer("select", asked, labels, ("rest", "selected"), {}, heat)
+
+
+def values(task: str, asked: Asked, predictions: Predictions) -> Answer:
+    """Features, normals, edges and the like: every photo shows what all say together."""
+    return Answer(task, values=seen_together(predictions, asked.views), facts={})
+
+
+# --- inside ------------------------------------------------------------------------------------------------------
+
+
+def seen_together(predictions: Predictions, views: DepthViews, own: float = 0.5) -> Predictions:
+    """Each photo's prediction blended with those of the others that see the same places.
+
+    Args:
+        own: weight of the photo's own beside the others, which have up to one each.
+    """
+    if len(views) < 2:
+        return predictions
+    size = views.depth.shape[1:]
+    maps = torch.stack([F.interpolate(m[None].float(), size, mode="bilinear", align_corners=False)[0] if m.shape[1:] != size else m.float() for m in predictions.maps])
+    maps = maps.to(views.depth.device)
+    turn = torch.from_numpy(views.cameras.camera_to_world[:, :3, :3]).to(maps)
+    if predictions.kind == "normals":
+        maps = torch.einsum("nij,njhw->nihw", turn, maps)
+    links = link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1)))
+    out, total = links.blended(maps, own)
+    if predictions.kind == "scores":
+        out = out / out.sum(1, keepdim=True).clamp(min=1e-9)
+    elif predictions.kind in ("features", "normals"):
+        out = F.normalize(out, dim=1)
+    if predictions.kind == "normals":
+        out = torch.einsum("nji,njhw->nihw", turn, out)
+    return Predictions(predictions.kind, tuple(out), predictions.names)
+
+
+def on_mesh(answer: Answer, asked: Asked) -> Lifted:
+    """The values of an answer at the vertices of the result's mesh."""
+    assert answer.values is not None
+    return LiftedField(answer.values, asked.views.cameras, asked.depth).on_mesh(asked.result.asset.mesh)
+
+
+def numbered(names: Sequence[str]) -> tuple[str, ...]:
+    """Names that occur more than once get numbers: cup, cup 2, cup 3."""
+    count: dict[str, int] = {}
+    out = []
+    for name in names:
+        count[name] = count.get(name, 0) + 1
+        out.append(name if count[name] == 1 else f"{name} {count[name]}")
+    return tuple(out)
+
+
+def pca_colors(features: Float[ndarray, "p e"], few: int = 20000) -> tuple[Float[ndarray, "e 3"], Float[ndarray, "3"], Float[ndarray, "3"]]:
+    """A map from features to colours: their three main directions, offset and spread."""
+    some = features[:: max(len(features) // few, 1)]
+    mean = some.mean(0)
+    _, _, v = np.linalg.svd(some - mean, full_matrices=False)
+    axes = v[:3].T
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])  # the same colours whatever the sign the library returns
+    flat = (some - mean) @ axes
+    return axes, mean @ axes, np.maximum(flat.std(0), 1e-6)
+
+
+def colored(features: Float[ndarray, "p e"], how: tuple[ndarray, ndarray, ndarray]) -> UInt8[ndarray, "p 3"]:
+    """Colours by `pca_colors`."""
+    axes, offset, spread = how
+    return np.round(np.clip((features @ axes - offset) / (4 * spread) + 0.5, 0, 1) * 255).astype(np.uint8)
+
+
+def _joined(regions: Regions, said: Understood, views: DepthViews, evidence: Evidence | None) -> Int[ndarray, "n h w"]:
+    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS), evidence), regions)
+    if len(views) > 1:
+        labels = agreed(labels, link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1))))
+    return by_size(labels)
+
+
+def _sums(maps: Float[ndarray, "n c h w"], labels: Int[ndarray, "n h w"]) -> Float[ndarray, "l c"]:
+    """Mean of maps over labels."""
+    flat = labels.reshape(-1)
+    count = np.maximum(np.bincount(flat), 1)
+    return np.stack([np.bincount(flat, maps[:, c].reshape(-1)) / count for c in range(maps.shape[1])], axis=1)
+
+
+def _smooth(chance: Float[ndarray, "r"], regions: Regions, said: Understood, views: DepthViews, pull: float = 0.5) -> Float[ndarray, "r"]:
+    """Chances that agree between regions that are likely one thing: a random walk that may end anywhere."""
+    from scipy.sparse import coo_array, diags_array
+    from scipy.sparse.linalg import spsolve
+
+    from recon.understanding.merging import log_odds
+    from recon.understanding.regions import unit
+
+    edges, how, count = edges_of(regions, said, views, NEIGHBOURS), Evidence(), len(regions)
+    shared = np.sqrt(edges.shared) * how.weight
+    odds = log_odds(how, unit(regions.feature), unit(regions.normal), edges.a, edges.b, edges.border, edges.outline, edges.step, shared, edges.share * shared)
+    weight = (edges.border + shared) * np.exp(np.clip(odds, -9, 4))
+    graph = coo_array((weight, (edges.a, edges.b)), shape=(count, count)).tocsr()
+    graph = graph + graph.T
+    ends = pull * regions.pixels
+    laplacian = diags_array(np.asarray(graph.sum(1)).reshape(-1) + ends) - graph
+    return np.clip(spsolve(laplacian.tocsc(), ends * chance), 0, 1)
+
+
+def _answer(task: str, asked: Asked, labels: ndarray, names: Sequence[str], facts: dict[str, Any], heat: ndarray | None = None) -> Answer:
+    if len(asked.views) > 1:
+        every = link(asked.views, nearest(asked.views.cameras, min(4, len(asked.views) - 1)))
+        facts = {**facts, "views_agree": round(view_agreement(torch.from_numpy(labels).to(every.weight.device), every), 4)}
+    return Answer(task, labels, tuple(names), heat=heat, facts=facts)

@@ -1,0 +1,52 @@
+"""Things that keep their number from view to view, of the scene as a whole or of one picture alone."""
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+
+from recon.depthviews import DepthViews, Links, link, nearest
+from recon.understanding.merging import Evidence, merge
+from recon.understanding.regions import edges_of, of_pixels, regions_of
+from recon.understanding.small.networks import Understood
+
+NEIGHBOURS = 6
+"""Photos that each photo is compared with."""
+
+
+def instances(said: Understood, views: DepthViews | None = None, evidence: Evidence | None = None) -> Int[ndarray, "n h w"]:
+    """The thing that each pixel belongs to, from 0, the largest first. With ``views`` things have one number in all photos; without, photos are
+    segmented one by one and share no numbers.
+
+    Args:
+        views: the same photos with depth, at the size of the network's answers.
+    """
+    regions = regions_of(said, views=views)
+    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS), evidence), regions)
+    if views is not None and len(views) > 1:
+        labels = agreed(labels, link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1))))
+    return by_size(labels)
+
+
+def by_size(labels: Int[ndarray, "*n"]) -> Int[ndarray, "*n"]:
+    """The same segments, numbered from the largest, 0, to the smallest."""
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    rank = np.empty(len(counts), np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+    return rank[inverse].reshape(labels.shape)
+
+
+def agreed(labels: Int[ndarray, "n h w"], links: Links, rounds: int = 2, own: float = 0.3) -> Int[ndarray, "n h w"]:
+    """Every place takes the label that most views, weighed by how well they see it, give it.
+
+    Args:
+        own: weight of the view's own label beside the others, which together have up to one each.
+    """
+    here = torch.from_numpy(labels).to(links.weight.device)
+    for _ in range(rounds):
+        theirs = torch.stack([links.warped(here[:, None].float(), k, "nearest")[:, 0].long() for k in range(links.sources.shape[1])], dim=1)
+        says = torch.cat([here[:, None], theirs], dim=1)
+        weight = torch.cat([torch.full_like(links.weight[:, :1], own), links.weight], dim=1)
+        votes = torch.stack([(weight * (says == says[:, k : k + 1])).sum(1) for k in range(says.shape[1])], dim=1)
+        here = says.gather(1, votes.argmax(1, keepdim=True))[:, 0]
+    return here.cpu().numpy()

@@ -1,0 +1,89 @@
+"""Regions to things: the pairs that most likely belong together are joined first, until none does more likely than not.
+
+How likely two regions are one thing is a logistic function of what is known of the pair (how strong the outline between them is, how alike they look,
+where they overlap in other photos), learned on procedural worlds (`benchmarks.understanding merging`). Evidence of joined pairs adds up by the length
+of border that it comes from (average linkage). Pairs that prefer each other are all joined at once, which for average linkage gives what joining one at
+a time would (reciprocal nearest neighbours; Benzecri 1982).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from recon.understanding.regions import Edges, Regions, unit
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Coefficients of the log-odds that two regions are one thing, for pairs that touch and for pairs that overlap."""
+
+    touch: tuple[float, ...] = (4.3, -4.5, -3.5, -4.0, 0.0, 0.0)
+    """Constant; mean outline; square of it; one minus the cosine of the features; of the normals; mean step of depth."""
+    overlap: tuple[float, ...] = (-1.0, 4.0, -4.0)
+    """Constant; share of the pixels; one minus the cosine of the features."""
+    weight: float = 1.0
+    """Of a pixel of overlap's square root, against a pixel of border."""
+    least: float = 0.0
+    """Log-odds from which on regions are joined."""
+
+
+def merge(regions: Regions, edges: Edges, evidence: Evidence | None = None) -> Int[ndarray, "r"]:
+    """The thing that each region belongs to, from 0."""
+    how = evidence or Evidence()
+    label = np.arange(len(regions))
+    pixels, feature, normal = regions.pixels.copy(), regions.feature.copy(), regions.normal.copy()
+    a, b = edges.a, edges.b
+    border, line, step, shared = edges.border, edges.outline, edges.step, np.sqrt(edges.shared) * how.weight
+    share = edges.share * shared
+    for _ in range(200):
+        count = len(pixels)
+        odds = log_odds(how, unit(feature), unit(normal), a, b, border, line, step, shared, share)
+        best = np.full(count, how.least)
+        np.maximum.at(best, a, odds)
+        np.maximum.at(best, b, odds)
+        good = (odds > how.least) & (odds >= best[a]) & (odds >= best[b])
+        if not good.any():
+            break
+        parent = np.arange(count)
+        taken = np.zeros(count, bool)
+        for i, j in zip(a[good], b[good]):  # equal odds: a region is joined once a round
+            if not taken[i] and not taken[j]:
+                parent[j] = i
+                taken[i] = taken[j] = True
+        _, parent = np.unique(parent, return_inverse=True)
+        label = parent[label]
+        size = int(parent.max()) + 1
+        feature, normal = (np.stack([np.bincount(parent, x[:, c], size) for c in range(x.shape[1])], axis=1) for x in (feature, normal))
+        pixels = np.bincount(parent, pixels, size)
+        a, b = parent[a], parent[b]
+        kept = a != b
+        low, high = np.minimum(a, b)[kept], np.maximum(a, b)[kept]
+        key, inverse = np.unique(low * size + high, return_inverse=True)
+        border, line, step, shared, share = (np.bincount(inverse, x[kept], len(key)) for x in (border, line, step, shared, share))
+        a, b = key // size, key % size
+    return label
+
+
+def log_odds(
+    how: Evidence, feature: Float[ndarray, "r e"], normal: Float[ndarray, "r 3"], a: Int[ndarray, "e"], b: Int[ndarray, "e"], border: ndarray, line: ndarray,
+    step: ndarray, shared: ndarray, share: ndarray,
+) -> Float[ndarray, "e"]:  # fmt: skip
+    """Of each pair; evidence of touching and of overlapping, weighed by how much of either there is."""
+    unlike = 1 - (feature[a] * feature[b]).sum(1)
+    bent = 1 - (normal[a] * normal[b]).sum(1)
+    touch = touching(border, line, step, unlike, bent) @ np.array(how.touch)
+    over = overlapping(shared, share, unlike) @ np.array(how.overlap)
+    return (touch * border + over * shared) / np.maximum(border + shared, 1e-9)
+
+
+def touching(border: ndarray, line: ndarray, step: ndarray, unlike: ndarray, bent: ndarray) -> Float[ndarray, "e 6"]:
+    """What is known of pairs that touch, as `Evidence.touch` weighs it."""
+    o, s = line / np.maximum(border, 1e-9), step / np.maximum(border, 1e-9)
+    return np.stack([np.ones_like(o), o, o * o, unlike, bent, s], axis=1)
+
+
+def overlapping(shared: ndarray, share: ndarray, unlike: ndarray) -> Float[ndarray, "e 3"]:
+    """What is known of pairs that overlap, as `Evidence.overlap` weighs it."""
+    return np.stack([np.ones_like(unlike), share / np.maximum(shared, 1e-9), unlike], axis=1)

@@ -1,0 +1,201 @@
+"""Regions: small patches of one thing each (superpixels) of all photos, what is known of each, and which touch or show the same place.
+
+They are what everything else works on: a few hundred a photo instead of a hundred thousand pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+from torch import Tensor
+from torch.nn import functional as F
+
+from kernels.regions import flood, grow
+from recon.depthviews import DepthViews, link, nearest
+from recon.understanding.small.networks import Understood
+
+SCALE, LEAST = 2.0, 24
+"""Of the regions of a photo, see `kernels.regions.grow`; pixels at half size."""
+RIDGE = 0.35
+"""Mean chance of an outline from which on a region is but an outline."""
+
+
+@dataclass(frozen=True)
+class Regions:
+    """R regions of N photos; their maps have one size."""
+
+    maps: Int[ndarray, "n h w"]
+    """The region of each pixel; numbers run on from photo to photo."""
+    view: Int[ndarray, "r"]
+    """Photo of each region."""
+    pixels: Float[ndarray, "r"]
+    """How many it has."""
+    feature: Float[ndarray, "r e"]
+    """Sum of unit features over its pixels."""
+    normal: Float[ndarray, "r 3"]
+    """Sum of unit normals, world axes (camera axes for photos without a scene)."""
+    place: Float[ndarray, "r 3"]
+    """Mean point, world coordinates; NaN where the depth is unknown."""
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Pairs of regions; the lower number first, no pair twice."""
+
+    a: Int[ndarray, "e"]
+    b: Int[ndarray, "e"]
+    border: Float[ndarray, "e"]
+    """Pixels along which they touch; 0 for regions of different photos."""
+    outline: Float[ndarray, "e"]
+    """Sum over these of the chance that a thing ends there."""
+    step: Float[ndarray, "e"]
+    """Sum over these of how far the depth jumps, relative, at most 0.5."""
+    shared: Float[ndarray, "e"]
+    """Pixels of regions of different photos that show the same place."""
+    share: Float[ndarray, "e"]
+    """These pixels relative to the smaller of what the two could share."""
+
+
+def regions_of(said: Understood, scale: float = SCALE, least: int = LEAST, views: DepthViews | None = None) -> Regions:
+    """Regions of photos by the outlines and the features that the network finds.
+
+    Args:
+        views: the same photos with depth, at the size of the network's answers.
+    """
+    outline = torch.sigmoid(said.outline[:, 0]).cpu().numpy()
+    feature = said.instance.cpu().numpy()
+    maps, start = [], 0
+    for o, f in zip(outline, feature):
+        across, down = 1 - (f[:, :, 1:] * f[:, :, :-1]).sum(0), 1 - (f[:, 1:] * f[:, :-1]).sum(0)
+        m = grow(np.maximum(o[:, 1:], o[:, :-1]) + 0.5 * across, np.maximum(o[1:], o[:-1]) + 0.5 * down, scale, least)
+        # Outlines are lines of pixels, which form regions of their own: they go to the side that they look like.
+        pixels = np.bincount(m.reshape(-1))
+        ridge = np.bincount(m.reshape(-1), o.reshape(-1)) / pixels > RIDGE
+        if not ridge.all():
+            m = flood(np.where(ridge[m], -1, m).astype(np.int32), across, down)
+            m = np.unique(m, return_inverse=True)[1].reshape(m.shape)
+        maps.append(m + start)
+        start += int(m.max()) + 1
+    return measured(np.stack(maps), said, views)
+
+
+def photo_regions(photos: Sequence[UInt8[ndarray, "h w 3"]], scale: float = 150.0, least: int = LEAST) -> Int[ndarray, "n h w"]:
+    """The classical way: regions by colour alone (differences of Lab colours), numbers run on from photo to photo."""
+    maps, start = [], 0
+    for photo in photos:
+        lab = cv2.cvtColor(cv2.GaussianBlur(photo, (0, 0), 0.8), cv2.COLOR_RGB2LAB).astype(np.float32)
+        right, down = (np.linalg.norm(d, axis=2) for d in (lab[:, 1:] - lab[:, :-1], lab[1:] - lab[:-1]))
+        m = grow(right, down, scale, least) + start
+        maps.append(m)
+        start = int(m.max()) + 1
+    return np.stack(maps)
+
+
+def measured(maps: Int[ndarray, "n h w"], said: Understood, views: DepthViews | None) -> Regions:
+    """Means over given regions."""
+    n, h, w = maps.shape
+    flat = maps.reshape(-1)
+    count = int(flat.max()) + 1
+
+    def summed(values: Float[ndarray, "c p"]) -> Float[ndarray, "r c"]:
+        return np.stack([np.bincount(flat, v, count) for v in values], axis=1)
+
+    normal = said.normal.cpu().numpy()
+    if views is not None:
+        turn = views.cameras.camera_to_world[:, :3, :3]
+        normal = np.einsum("nij,njhw->nihw", turn, normal)
+        points = np.stack([_points(views, i) for i in range(n)])
+        known = (views.depth.cpu().numpy() > 0).reshape(-1)
+        weight = np.bincount(flat, known, count)
+        place = np.stack([np.bincount(flat, np.where(known, points[..., d].reshape(-1), 0), count) for d in range(3)], axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            place = place / weight[:, None]
+    else:
+        place = np.full((count, 3), np.nan)
+    view = np.zeros(count, np.int64)
+    view[flat] = np.repeat(np.arange(n), h * w)
+    feature = said.instance.cpu().numpy().transpose(1, 0, 2, 3).reshape(said.instance.shape[1], -1)
+    return Regions(maps, view, np.bincount(flat, minlength=count).astype(np.float64), summed(feature), summed(normal.transpose(1, 0, 2, 3).reshape(3, -1)), place)
+
+
+def edges_of(regions: Regions, said: Understood, views: DepthViews | None = None, neighbours: int = 6) -> Edges:
+    """Which regions touch in a photo and, if the photos have depth, which show the same place in two.
+
+    Args:
+        neighbours: how many other photos each photo is compared with.
+    """
+    outline = torch.sigmoid(said.outline[:, 0]).cpu().numpy()
+    depth = None if views is None else views.depth.cpu().numpy()
+    rows = [_touching(regions.maps, outline, depth, axis) for axis in (1, 2)]
+    if views is not None and len(views) > 1:
+        rows.append(_overlapping(regions, views, neighbours))
+    a, b = (np.concatenate([r[k] for r in rows]) for k in (0, 1))
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    key, inverse = np.unique(low * len(regions) + high, return_inverse=True)
+    border, line, step, shared, share = (np.bincount(inverse, np.concatenate([r[k] for r in rows]), len(key)) for k in range(2, 7))
+    return Edges(key // len(regions), key % len(regions), border, line, step, shared, np.minimum(share, 1))
+
+
+def _touching(maps: ndarray, outline: ndarray, depth: ndarray | None, axis: int) -> tuple[ndarray, ...]:
+    here, there = (tuple(s if d == axis else slice(None) for d in range(3)) for s in (slice(None, -1), slice(1, None)))
+    a, b = maps[here], maps[there]
+    apart = a != b
+    line = np.maximum(outline[here], outline[there])[apart]
+    if depth is None:
+        step = np.zeros_like(line)
+    else:
+        da, db = depth[here][apart], depth[there][apart]
+        step = np.where((da > 0) & (db > 0), np.abs(da - db) / np.maximum(np.minimum(da, db), 1e-9), 0).clip(0, 0.5)
+    nothing = np.zeros_like(line)
+    return a[apart].astype(np.int64), b[apart].astype(np.int64), np.ones_like(line), line, step, nothing, nothing
+
+
+def _overlapping(regions: Regions, views: DepthViews, neighbours: int) -> tuple[ndarray, ...]:
+    sources = nearest(views.cameras, min(neighbours, len(views) - 1))
+    links = link(views, sources)
+    maps = torch.from_numpy(regions.maps).float()
+    out = []
+    total = len(regions)
+    for i in range(len(views)):
+        for k, j in enumerate(sources[i]):
+            # Region numbers as double would be exact; as float they are up to 16 million.
+            other = F.grid_sample(maps[j][None, None], links.grid[i, k][None].cpu(), mode="nearest", padding_mode="border", align_corners=False)[0, 0].numpy()
+            good = (links.weight[i, k] > 0.02).cpu().numpy()
+            mine, theirs = regions.maps[i][good].astype(np.int64), other[good].astype(np.int64)
+            key, count = np.unique(mine * total + theirs, return_counts=True)
+            a, b = key // total, key % total
+            seen_a, seen_b = np.bincount(mine, minlength=total), np.bincount(theirs, minlength=total)
+            share = count / np.maximum(np.minimum(seen_a[a], seen_b[b]), 1)
+            out.append((a, b, count.astype(np.float64), share))
+    a, b, count, share = (np.concatenate([o[k] for o in out]) for k in range(4))
+    # A pair may be found from both sides; its pixels and its share are means then.
+    both = np.minimum(a, b) * total + np.maximum(a, b)
+    key, inverse, times = np.unique(both, return_inverse=True, return_counts=True)
+    count, share = (np.bincount(inverse, x) / times for x in (count, share))
+    nothing = np.zeros(len(key))
+    return key // total, key % total, nothing, nothing, nothing, count, share
+
+
+def _points(views: DepthViews, view: int) -> Float[ndarray, "h w 3"]:
+    depth = views.depth[view].cpu().numpy()
+    h, w = depth.shape
+    pixels = np.stack(np.meshgrid(np.arange(w) + 0.5, np.arange(h) + 0.5), axis=-1).reshape(-1, 2)
+    return views.cameras.unproject(view, pixels, depth.reshape(-1).astype(np.float64)).reshape(h, w, 3)
+
+
+def of_pixels(labels: Int[ndarray, "r"], regions: Regions) -> Int[ndarray, "n h w"]:
+    """Label maps from labels of regions."""
+    return labels[regions.maps]
+
+
+def unit(sums: Float[Tensor, "r c"] | ndarray) -> ndarray:
+    """Directions of sums of unit vectors."""
+    x = np.asarray(sums)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
