@@ -7,6 +7,7 @@ python -m benchmarks.understanding worlds [--worlds 24]      instances in novel 
 import argparse
 import json
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -73,16 +74,20 @@ def merging(arguments: argparse.Namespace) -> None:
     from recon.understanding import merging as M
     from recon.understanding.regions import edges_of, regions_of, unit
 
-    asked = Understander.from_pretrained()
+    asked = Understander.from_pretrained(arguments.weights)
     touch, over = [], []
     bank = _bank(FITTED[: arguments.worlds], 6)
+    _PAIRS.clear()
     for world in range(len(bank)):
         views = list(range(6))
         seen = true_views(bank, world, views)
         said = asked.understand(photos_of(bank, world, views))
         regions = regions_of(said, views=seen)
         edges = edges_of(regions, said, seen)
-        true, pure = _majority(regions.maps, bank.segment[world, views, 1::2, 1::2].numpy())
+        labels = bank.segment[world, views, 1::2, 1::2].numpy()
+        lone = regions_of(said)
+        _PAIRS.append((regions, edges, lone, edges_of(lone, said), labels.astype(np.int64)))
+        true, pure = _majority(regions.maps, labels)
         good = (pure[edges.a] > 0.7) & (pure[edges.b] > 0.7)
         same = (true[edges.a] == true[edges.b])[good]
         f, n = unit(regions.feature), unit(regions.normal)
@@ -92,6 +97,7 @@ def merging(arguments: argparse.Namespace) -> None:
         at = edges.shared[good] > 0
         root = np.sqrt(edges.shared)
         over.append((M.overlapping(root, edges.share * root, unlike)[good][at], same[at], np.sqrt(root[good][at])))
+    fitted = []
     for name, rows in (("touch", touch), ("overlap", over)):
         x, y, weight = (np.concatenate([r[k] for r in rows]) for k in range(3))
         coefficients, right = _logistic(x, y, weight)
@@ -179,6 +185,8 @@ def main() -> None:
     what = parser.add_subparsers(dest="what", required=True)
     one = what.add_parser("merging")
     one.add_argument("--worlds", type=int, default=100)
+    one.add_argument("--tries", type=int, default=200)
+    one.add_argument("--weights", type=Path)
     one.set_defaults(run=merging)
     one = what.add_parser("worlds")
     one.add_argument("--worlds", type=int, default=24)
