@@ -101,7 +101,52 @@ def merging(arguments: argparse.Namespace) -> None:
     for name, rows in (("touch", touch), ("overlap", over)):
         x, y, weight = (np.concatenate([r[k] for r in rows]) for k in range(3))
         coefficients, right = _logistic(x, y, weight)
-        print(f"{name} = ({', '.join(f'{c:.2f}' for c in coefficients)})  # {len(y)} pairs, {100 * y.mean():.0f} % one thing, {100 * right:.1f} % told right")
+        print(f"{name} = ({', '.join(f'{c:.2f}' for c in coefficients)})  # {len(y)} pairs, {100 * y.mean():.0f} % one thing, {100 * right:.1f} % told right", flush=True)
+        fitted.append(coefficients)
+    _search(fitted, arguments.tries)
+
+
+_PAIRS: list[tuple[Any, ...]] = []
+"""Regions and pairs of each world: with all photos and of each alone, and the truth. Worker processes inherit it."""
+
+
+def _search(fitted: list[np.ndarray], tries: int) -> None:
+    """From the regression on, coefficients are changed at random and kept where the segments get better: a pair told right is not yet a thing found."""
+    from recon.understanding.merging import Evidence
+
+    g = np.random.default_rng(0)
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as executor:
+
+        def score(e: Evidence) -> float:
+            return float(np.mean(list(executor.map(partial(_judged, e), range(len(_PAIRS)), chunksize=2))))
+
+        def moved(values: tuple[float, ...], width: float) -> tuple[float, ...]:
+            return tuple(c + (0.3 + abs(c)) * width * g.normal() * (g.random() < 0.4) for c in values)
+
+        starts = [Evidence(tuple(fitted[0] - [least, 0, 0, 0, 0, 0]), tuple(fitted[1] - [least, 0, 0])) for least in (0.0, 1.0, 2.0)] + [Evidence()]
+        scores = [score(e) for e in starts]
+        print("starts", [round(v, 4) for v in scores], flush=True)
+        best, value = starts[int(np.argmax(scores))], max(scores)
+        for i in range(tries):
+            width = 0.5 * (1 - i / tries) + 0.05
+            new = Evidence(moved(best.touch, width), moved(best.overlap, width), best.weight * float(np.exp(width * g.normal())))
+            if (v := score(new)) > value:
+                best, value = new, v
+                print(i, round(value, 4), flush=True)
+    rounded = {k: [round(float(c), 2) for c in v] if isinstance(v, tuple) else round(float(v), 3) for k, v in vars(best).items()}
+    print(json.dumps({"score": round(value, 4), **rounded}))
+
+
+def _judged(evidence: Any, world: int) -> float:
+    """Mean of how well things are found in all photos at once and in each alone: the merging serves both."""
+    from recon.understanding.merging import merge
+    from recon.understanding.regions import of_pixels
+
+    regions, edges, lone, lone_edges, true = _PAIRS[world]
+    together = of_pixels(merge(regions, edges, evidence), regions)
+    alone = of_pixels(merge(lone, lone_edges, evidence), lone)
+    each = [v for i in range(len(true)) for v in matched_iou(alone[i], true[i])]
+    return 0.5 * (float(np.mean(matched_iou(together, true))) + float(np.mean(each)))
 
 
 def worlds(arguments: argparse.Namespace) -> None:
