@@ -19,11 +19,11 @@ from recon.understanding.regions import Edges, Regions, unit
 class Evidence:
     """Coefficients of the log-odds that two regions are one thing, for pairs that touch and for pairs that overlap."""
 
-    touch: tuple[float, ...] = (4.96, -2.12, -1.35, -10.04, -3.45, -4.31)
+    touch: tuple[float, ...] = (3.08, -1.54, -0.58, -22.24, -1.85, -0.91)
     """Constant; mean outline; square of it; one minus the cosine of the features; of the normals; mean step of depth."""
-    overlap: tuple[float, ...] = (2.59, 2.40, -14.42)
+    overlap: tuple[float, ...] = (-0.15, 6.01, -32.38)
     """Constant; share of the pixels; one minus the cosine of the features."""
-    weight: float = 1.0
+    weight: float = 3.67
     """Of a pixel of overlap's square root, against a pixel of border."""
     least: float = 0.0
     """Log-odds from which on regions are joined."""
