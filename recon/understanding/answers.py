@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
-from torch import Tensor
 from torch.nn import functional as F
 
 from data.worlds.labels import CLASSES, PATTERNS

@@ -18,7 +18,7 @@ from kernels.regions import flood, grow
 from recon.depthviews import DepthViews, link, nearest
 from recon.understanding.small.networks import Understood
 
-SCALE, LEAST = 2.0, 24
+SCALE, LEAST = 1.0, 12
 """Of the regions of a photo, see `kernels.regions.grow`; pixels at half size."""
 RIDGE = 0.35
 """Mean chance of an outline from which on a region is but an outline."""

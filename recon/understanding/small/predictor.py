@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.worlds.labels import CLASSES
+from recon.understanding.prediction import Predictions
 from recon.understanding.small.networks import MULTIPLE, UnderstandingNetwork, Understood, load_network
 
 
@@ -43,3 +45,7 @@ class Understander:
                 raw = self.network.raw(x)
             parts.append(self.network.split(raw[:, :, : (h + 1) // 2, : (w + 1) // 2]))
         return Understood(*(torch.cat([getattr(p, name) for p in parts]) for name in Understood.__dataclass_fields__))
+
+    def scores(self, said: Understood) -> Predictions:
+        """Chances of the classes that the network has names for."""
+        return Predictions("scores", tuple(torch.softmax(said.classes, dim=1).cpu()), CLASSES)
