@@ -19,7 +19,7 @@ from recon.understanding.lifting import Lifted, LiftedField
 from recon.understanding.merging import Evidence, merge
 from recon.understanding.prediction import Predictions
 from recon.understanding.regions import Regions, edges_of, measured, of_pixels, regions_of
-from recon.understanding.selecting import Click, clicked, select
+from recon.understanding.selecting import Click, clicked, select, walked
 from recon.understanding.small.networks import Understood
 
 FLAT = Evidence((2.5, -1.0, 0.0, 0.0, -45.0, -25.0), (1.5, 0.5, 0.0))
@@ -185,8 +185,7 @@ def _sums(maps: Float[ndarray, "n c h w"], labels: Int[ndarray, "n h w"]) -> Flo
 
 def _smooth(chance: Float[ndarray, "r"], regions: Regions, said: Understood, views: DepthViews, pull: float = 0.5) -> Float[ndarray, "r"]:
     """Chances that agree between regions that are likely one thing: a random walk that may end anywhere."""
-    from scipy.sparse import coo_array, diags_array
-    from scipy.sparse.linalg import spsolve
+    from scipy.sparse import coo_array
 
     from recon.understanding.merging import log_odds
     from recon.understanding.regions import unit
@@ -198,8 +197,7 @@ def _smooth(chance: Float[ndarray, "r"], regions: Regions, said: Understood, vie
     graph = coo_array((weight, (edges.a, edges.b)), shape=(count, count)).tocsr()
     graph = graph + graph.T
     ends = pull * regions.pixels
-    laplacian = diags_array(np.asarray(graph.sum(1)).reshape(-1) + ends) - graph
-    return np.clip(spsolve(laplacian.tocsc(), ends * chance), 0, 1)
+    return walked(graph, ends * chance, ends)
 
 
 def _answer(task: str, asked: Asked, labels: ndarray, names: Sequence[str], facts: dict[str, Any], heat: ndarray | None = None) -> Answer:

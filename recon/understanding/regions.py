@@ -40,6 +40,8 @@ class Regions:
     """Sum of unit normals, world axes (camera axes for photos without a scene)."""
     place: Float[ndarray, "r 3"]
     """Mean point, world coordinates; NaN where the depth is unknown."""
+    thing: Float[ndarray, "r"]
+    """Mean chance that its pixels show an object, not ground, wall or sky."""
 
     def __len__(self) -> int:
         return len(self.view)
@@ -122,7 +124,9 @@ def measured(maps: Int[ndarray, "n h w"], said: Understood, views: DepthViews | 
     view = np.zeros(count, np.int64)
     view[flat] = np.repeat(np.arange(n), h * w)
     feature = said.instance.cpu().numpy().transpose(1, 0, 2, 3).reshape(said.instance.shape[1], -1)
-    return Regions(maps, view, np.bincount(flat, minlength=count).astype(np.float64), summed(feature), summed(normal.transpose(1, 0, 2, 3).reshape(3, -1)), place)
+    pixels = np.bincount(flat, minlength=count).astype(np.float64)
+    thing = np.bincount(flat, torch.sigmoid(said.thing).cpu().numpy().reshape(-1), count) / np.maximum(pixels, 1)
+    return Regions(maps, view, pixels, summed(feature), summed(normal.transpose(1, 0, 2, 3).reshape(3, -1)), place, thing)
 
 
 def edges_of(regions: Regions, said: Understood, views: DepthViews | None = None, neighbours: int = 6) -> Edges:

@@ -8,6 +8,7 @@ look like nothing that was clicked may also end their walk outside, so that a si
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,10 +18,9 @@ from data.errors import InputError
 from recon.understanding.merging import Evidence, log_odds
 from recon.understanding.regions import Edges, Regions, unit
 
-STEEP = 1.2
-"""How much the log-odds of one thing say about how easily the walker passes."""
-OUTSIDE = 0.03
-"""How often, relative to the area, a walker ends outside where nothing looks like what was clicked."""
+ALONE, BOTH = (1.2, 0.03), (0.6, 0.3)
+"""With clicks inside alone, and with clicks on what does not belong to the thing too: how much the log-odds of one thing say about how easily the walker
+passes, and how often, relative to the area, it ends by what a region looks like. The latter says little as long as nobody said what the rest looks like."""
 
 
 @dataclass(frozen=True)
@@ -57,31 +57,66 @@ def clicked(clicks: Sequence[Click], regions: Regions) -> tuple[Int[ndarray, "p"
         found[0 if click.inside else 1].append(region)
     if not found[0]:
         raise InputError("Nothing was clicked as inside. Give at least one click on what is to be selected.")
-    return np.unique(found[0]), np.setdiff1d(found[1], found[0])
+    return np.unique(found[0]), np.setdiff1d(np.array(found[1], np.int64), found[0])
 
 
 def select(
     inside: Int[ndarray, "p"], outside: Int[ndarray, "q"], regions: Regions, edges: Edges, evidence: Evidence | None = None
 ) -> Float[ndarray, "r"]:
-    """The chance that each region belongs to what was clicked, 0 to 1."""
-    from scipy.sparse import coo_array, diags_array
-    from scipy.sparse.linalg import spsolve
+    """The chance that each region belongs to what was clicked, 0 to 1.
+
+    With clicks on what does not belong to it, first in the photos that were clicked in; who clicks there looks at them until they are right, so that all
+    of each then says what belongs to the thing and what does not, to the photos that nobody clicked in.
+    """
+    from scipy.sparse import coo_array
 
     how, count = evidence or Evidence(), len(regions)
+    steep, ends = BOTH if len(outside) else ALONE
     feature = unit(regions.feature)
     shared = np.sqrt(edges.shared) * how.weight
     odds = log_odds(how, feature, unit(regions.normal), edges.a, edges.b, edges.border, edges.outline, edges.step, shared, edges.share * shared)
-    conductance = (edges.border + shared) * np.exp(np.clip(STEEP * odds, -9, 9))
-    alike = (feature @ feature[inside].T).max(1)
-    unlike = (feature @ feature[outside].T).max(1) if len(outside) else np.zeros(count)
-    # 1 for what looks like the inside, 0 for what looks like the outside, or like neither.
-    looks = 1 / (1 + np.exp(-8 * (alike - np.maximum(unlike, 0.35))))
-    ends_in = OUTSIDE * regions.pixels * looks * (len(outside) > 0)
-    ends_out = OUTSIDE * regions.pixels * (1 - looks)
-    certain = 1e6 * regions.pixels.max()
-    ends_in[inside] += certain
-    ends_out[outside] += certain
+    conductance = (edges.border + shared) * np.exp(np.clip(steep * odds, -9, 9))
     graph = coo_array((conductance, (edges.a, edges.b)), shape=(count, count)).tocsr()
     graph = graph + graph.T
-    laplacian = diags_array(np.asarray(graph.sum(1)).reshape(-1) + ends_in + ends_out + 1e-9) - graph
-    return np.clip(spsolve(laplacian.tocsc(), ends_in), 0, 1)
+    sure = np.zeros(count)
+    sure[inside], sure[outside] = 1, -1
+    first = _spread(sure, feature, regions, graph, ends)
+    if not len(outside):
+        return first
+    there = np.isin(regions.view, np.unique(regions.view[np.concatenate([inside, outside])]))
+    sure = np.where(there, 2 * first - 1, 0)
+    sure[inside], sure[outside] = 1, -1
+    return np.where(there, first, _spread(sure, feature, regions, graph, ends))
+
+
+def _spread(sure: Float[ndarray, "r"], feature: Float[ndarray, "r e"], regions: Regions, graph: Any, ends: float) -> Float[ndarray, "r"]:
+    """From regions that are known (1 inside, -1 outside, 0 not known) to all."""
+    inside, outside = sure > 0.4, sure < -0.4
+    alike = (feature @ feature[inside].T).max(1)
+    unlike = (feature @ feature[outside].T).max(1) if outside.any() else np.zeros(len(sure))
+    # 1 for what looks like the inside, 0 for what looks like the outside, or like neither.
+    looks = 1 / (1 + np.exp(-8 * (alike - np.maximum(unlike, 0.35))))
+    ends_in = ends * regions.pixels * looks * outside.any()
+    ends_out = ends * regions.pixels * (1 - looks)
+    certain = 1e4 * regions.pixels * np.abs(sure)
+    ends_in += np.where(inside, certain, 0)
+    ends_out += np.where(outside, certain, 0)
+    return walked(graph, ends_in, ends_in + ends_out + 1e-9)
+
+
+def walked(graph: Any, value: Float[ndarray, "r"], ends: Float[ndarray, "r"]) -> Float[ndarray, "r"]:
+    """Where random walks end: solves (degree + ends - graph) x = value.
+
+    Args:
+        graph: conductances, a symmetric sparse matrix.
+        ends: of ending a walk at each node; ``value``: the part of it that counts as 1.
+    """
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import cg
+
+    # Scaled to a unit diagonal, for which conjugate gradients need but a few hundred steps; a direct solver fills its memory with the links between photos.
+    scale = 1 / np.sqrt(np.asarray(graph.sum(1)).reshape(-1) + ends)
+    shrink = diags_array(scale)
+    system = diags_array(np.ones(len(scale))) - shrink @ graph @ shrink
+    x, _ = cg(system.tocsr(), scale * value, rtol=1e-6, maxiter=3000)
+    return np.clip(scale * x, 0, 1)
