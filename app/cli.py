@@ -15,12 +15,14 @@ from app.editing import Edit, EvaluateEdit, run_edit, run_evaluate_edit
 from app.export import Format, Target
 from app.robustness import Attack, Inspect, attack_from_config, run_attack, run_inspect, spread
 from app.studio.options import StudioOptions
+from app.understanding import Understand, run_understand
 from attacks.defences.options import RobustOptions
 from attacks.victims.options import DensityTraining
 from data.errors import Cancelled, InputError, OutputError
 from recon.editing.options import EditorTraining
 from recon.general.options import TrainOptions
 from recon.options import Device, PerceptualTraining, ReconstructOptions, Task
+from recon.understanding.options import UnderstandingTraining
 
 _OUT = tyro.conf.arg(aliases=["-o"])
 _FLAT = tyro.conf.arg(name="")
@@ -154,11 +156,12 @@ class Train:
     """Train the general model on procedural worlds; `robust`: with an attacker in the loop.
 
     Also the small networks of the robustness bench: `density`, the IBRNet-style model that attacks are carried over to, and `perceptual`,
-    the features behind LPIPS; and `editor`, which changes photos as a sentence says. On several GPUs: torchrun --nproc-per-node N -m app.train WHAT --config FILE.toml --out DIR. Interrupt it with
+    the features behind LPIPS; `editor`, which changes photos as a sentence says; and `understanding`, which segments them (with --labels: an
+    adapter for labels of your own). On several GPUs: torchrun --nproc-per-node N -m app.train WHAT --config FILE.toml --out DIR. Interrupt it with
     Ctrl-C; the same command goes on from the last checkpoint (general and robust).
     """
 
-    what: tyro.conf.Positional[Literal["general", "robust", "density", "perceptual", "editor"]]
+    what: tyro.conf.Positional[Literal["general", "robust", "density", "perceptual", "editor", "understanding"]]
     """Which model."""
     out: Annotated[Path, _OUT]
     """Folder for weights, checkpoints, tables and curves."""
@@ -189,9 +192,16 @@ class TrainEditor(Train):
     options: Annotated[EditorTraining, _FLAT] = field(default_factory=EditorTraining)  # type: ignore[assignment]
 
 
+@dataclass(frozen=True)
+class TrainUnderstanding(Train):
+    __doc__ = Train.__doc__
+    options: Annotated[UnderstandingTraining, _FLAT] = field(default_factory=UnderstandingTraining)  # type: ignore[assignment]
+
+
 TRAININGS: dict[str, tuple[type, type]] = {
     "general": (Train, TrainOptions), "robust": (TrainRobust, RobustOptions), "density": (TrainDensity, DensityTraining),
     "perceptual": (TrainPerceptual, PerceptualTraining), "editor": (TrainEditor, EditorTraining),
+    "understanding": (TrainUnderstanding, UnderstandingTraining),
 }  # fmt: skip
 
 
@@ -206,6 +216,7 @@ commands:
   export OUT --format FORMAT         glb, obj, ply, stl, usdz, points, html, transforms, colmap; --for blender|unity|web|print
   edit OUT "make it autumn" -o OUT2  change a scene by a sentence; --do recolor|remove|crop|background without one
   evaluate-edit OUT OUT2             how well an edited scene's views agree; --accuracy N judges the editor
+  understand OUT --task TASK         what is where: instances, segment, materials, planes, edges, features, select ...
   attack SCENE --method M --out DIR  robustness: attacks, noise and defences, budget by budget, as a leaderboard
   inspect PHOTOS                     look for signs of tampering in photos from strangers
   train general -o DIR               train the general model on procedural worlds; train robust: against attacks
@@ -223,6 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "reconstruct": (Reconstruct, _reconstruct), "evaluate": (Evaluate, _reconstruct), "render": (Render, _render),
         "export": (Export, _export), "train": (Train, _train), "bench": (Bench, run_bench), "studio": (Studio, _studio),
         "edit": (Edit, lambda c: run_edit(c, run_job)), "evaluate-edit": (EvaluateEdit, lambda c: run_evaluate_edit(c, run_job)),
+        "understand": (Understand, lambda c: run_understand(c, run_job)),
         "attack": (Attack, lambda c: run_attack(c, run_job)), "inspect": (Inspect, lambda c: run_inspect(c, run_job)),
     }  # fmt: skip
     if not words or words[0] in {"-h", "--help"}:

@@ -111,6 +111,18 @@ def evaluate_edit_kind(arguments: dict[str, Any]) -> Work:
     return (yield from _events(evaluate(arguments), lambda p: p.fraction))
 
 
+def understand_kind(arguments: dict[str, Any]) -> Work:
+    """`arguments`: a `recon.understanding.options.UnderstandTask` as JSON. Result: the content of `labels.json`, and `files`."""
+    from app.config import from_json
+    from app.understanding import write_understanding_page
+    from recon.understanding.options import UnderstandTask
+    from recon.understanding.pipeline import overall, understand
+
+    content = yield from _events(understand(from_json(UnderstandTask, arguments)), overall)
+    page = write_understanding_page(Path(content["out"]), content)
+    return {**content, "files": [str(Path(content["out"]) / "mesh.glb"), str(page)]}
+
+
 def attack_kind(arguments: dict[str, Any]) -> Work:
     """`arguments`: an `attacks.bench.suite.Suite` as JSON, and `command`. Result: `files`, and the board of the report."""
     from app.config import from_json
@@ -223,4 +235,5 @@ KINDS: dict[str, Callable[[dict[str, Any]], Work]] = {
     "reconstruct": reconstruct_kind, "render": render_kind, "export": export_kind, "attack": attack_kind, "inspect": inspect_kind,
     "intake": intake_kind, "examine": examine_kind, "masks": masks_kind, "cameras": cameras_kind, "view": view_kind, "pack": pack_kind,
     "machine": machine_kind, "edit": edit_kind, "tryout": tryout_kind, "evaluate_edit": evaluate_edit_kind,
+    "understand": understand_kind,
 }  # fmt: skip

@@ -44,8 +44,9 @@ def train(options: Any, out: Path, quiet: bool = False) -> None:
         work = train_editor(options, out, device)
     elif isinstance(options, UnderstandingTraining):
         from recon.understanding.small.training import train_understanding
+        from recon.understanding.tuning import train_adapter
 
-        work = train_understanding(options, out, device)
+        work = (train_understanding if options.labels is None else train_adapter)(options, out, device)
     else:
         from recon.perceptual_training import train_perceptual
 

@@ -33,8 +33,8 @@ def grow(a, b, strength, count, scale, least):
                 parent[q] = p
                 size[p] += size[q]
                 inside[p] = max(s, max(inside[p], inside[q]))
-    for i in range(count):
-        parent[i] = _root(parent, i)
+    for k in range(count):
+        parent[k] = _root(parent, k)
     return parent
 
 
@@ -57,15 +57,15 @@ def flood(labels, right, down):
                     queue.append((np.float32(0), np.int32(y), np.int32(x), np.int32(labels[y, x])))
     heapq.heapify(queue)
     while queue:
-        cost, y, x, label = heapq.heappop(queue)
-        if cost > best[y, x]:
+        cost, row, column, label = heapq.heappop(queue)
+        if cost > best[row, column]:
             continue
-        labels[y, x] = label
+        labels[row, column] = label
         for d in range(4):
-            v, u = y + (d == 0) - (d == 1), x + (d == 2) - (d == 3)
+            v, u = row + (d == 0) - (d == 1), column + (d == 2) - (d == 3)
             if v < 0 or u < 0 or v >= h or u >= w:
                 continue
-            step = down[min(y, v), x] if d < 2 else right[y, min(x, u)]
+            step = down[min(row, v), column] if d < 2 else right[row, min(column, u)]
             total = cost + max(step, np.float32(1e-9))
             if total < best[v, u]:
                 best[v, u] = total

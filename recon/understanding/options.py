@@ -32,6 +32,11 @@ class UnderstandingTraining:
     """Worlds begin at this number times 100 000."""
     start_from: Literal["nothing", "shipped"] | Path = "nothing"
     """shipped: train on from the weights that come with the program; or a safetensors file with its card."""
+    labels: Path | None = None
+    """Light tuning instead: a folder of labelled photos (images/NAME.jpg, labels/NAME.png, names.json). The network stays as it is; what is written is
+    an adapter for `lumigraph understand --adapter`."""
+    rank: int = 4
+    """Of the adapter's matrices."""
 
 
 What = Literal["instances", "segment", "materials", "planes", "edges", "normals", "depth", "keypoints", "features", "foreground", "select"]

@@ -87,6 +87,8 @@ def _check(o: UnderstandOptions) -> None:
         raise InputError(f"There is no way without a network for '{o.task}'. Leave --model out; classical ones are for {', '.join(CLASSICAL)}.")
     if o.model not in ("shipped", "classical") and o.task in ONLY_SHIPPED:
         raise InputError(f"'{o.task}' is done with the network that comes with the program. Leave --model out.")
+    if o.adapter is not None and o.task != "segment":
+        raise InputError(f"An adapter knows labels of its own, for --task segment; '{o.task}' has none. Leave --adapter out.")
     if o.model not in ("shipped", "classical") and Path(o.model).suffix == ".safetensors" and not Path(o.model).exists():
         raise InputError(f"The weights '{o.model}' do not exist. Check the name.")
 
@@ -119,7 +121,7 @@ def _answered(asked: Asked, o: UnderstandOptions, clicks: list[Any], device: tor
     if o.task == "select":
         return A.selection(asked, said, clicks)
     if o.task == "segment":
-        return A.classes(asked, network.scores(said))
+        return A.classes(asked, network.scores(said, asked.photos))
     return A.values(o.task, asked, _values(o, said, photos, asked))
 
 

@@ -115,10 +115,9 @@ def measured(maps: Int[ndarray, "n h w"], said: Understood, views: DepthViews | 
         normal = np.einsum("nij,njhw->nihw", turn, normal)
         points = np.stack([_points(views, i) for i in range(n)])
         known = (views.depth.cpu().numpy() > 0).reshape(-1)
-        weight = np.bincount(flat, known, count)
-        place = np.stack([np.bincount(flat, np.where(known, points[..., d].reshape(-1), 0), count) for d in range(3)], axis=1)
+        sums = np.stack([np.bincount(flat, np.where(known, points[..., d].reshape(-1), 0), count) for d in range(3)], axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            place = place / weight[:, None]
+            place = sums / np.bincount(flat, known, count)[:, None]
     else:
         place = np.full((count, 3), np.nan)
     view = np.zeros(count, np.int64)
@@ -178,13 +177,12 @@ def _overlapping(regions: Regions, views: DepthViews, neighbours: int) -> tuple[
             seen_a, seen_b = np.bincount(mine, minlength=total), np.bincount(theirs, minlength=total)
             share = count / np.maximum(np.minimum(seen_a[a], seen_b[b]), 1)
             out.append((a, b, count.astype(np.float64), share))
-    a, b, count, share = (np.concatenate([o[k] for o in out]) for k in range(4))
+    a, b, pixels, shares = (np.concatenate([o[k] for o in out]) for k in range(4))
     # A pair may be found from both sides; its pixels and its share are means then.
     both = np.minimum(a, b) * total + np.maximum(a, b)
     key, inverse, times = np.unique(both, return_inverse=True, return_counts=True)
-    count, share = (np.bincount(inverse, x) / times for x in (count, share))
     nothing = np.zeros(len(key))
-    return key // total, key % total, nothing, nothing, nothing, count, share
+    return key // total, key % total, nothing, nothing, nothing, np.bincount(inverse, pixels) / times, np.bincount(inverse, shares) / times
 
 
 def _points(views: DepthViews, view: int) -> Float[ndarray, "h w 3"]:

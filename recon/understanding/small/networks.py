@@ -182,7 +182,7 @@ def load_network(path: Path | None = None, device: torch.device | str = "cpu") -
 
     path = path or SHIPPED
     card = read_card(path)
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in card["options"].items()}
+    options: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in card["options"].items()}
     network = UnderstandingNetwork(UnderstandingOptions(**options))
     try:
         network.load_state_dict({name: value.float() for name, value in load_file(path).items()})

@@ -36,7 +36,7 @@ def train_understanding(options: UnderstandingTraining, out: Path, device: torch
     else:
         old = SHIPPED if options.start_from == "shipped" else Path(options.start_from)
         network, earlier = load_network(old).requires_grad_(True).train(), trainings(old)
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = list(network.parameters())
     # On a GPU the network works in half precision (bfloat16); what is optimised is a copy in single precision.
     masters = [p.detach().clone() for p in parameters]
