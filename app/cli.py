@@ -135,6 +135,8 @@ class Export:
     """Keep the fine shape that fewer faces lose as a normal map (GLB, lit)."""
     quads: bool = False
     """A mesh of quads that follow the shape, for sculpting and subdividing (OBJ); two count as many as four --faces."""
+    part: str = ""
+    """Only what `lumigraph understand` found: select, foreground, or a task and a label (instances:cup)."""
     common: Annotated[CommonElsewhere, _FLAT] = field(default_factory=CommonElsewhere)
 
 

@@ -1,5 +1,6 @@
 """A finished result in another form: a mesh for some program, a page, a point cloud, a data set."""
 
+import re
 import shutil
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ class ExportTask:
     flatten: bool = False
     normal_map: bool = False
     quads: bool = False
+    part: str = ""
 
     def settled(self) -> "ExportTask":
         """With all that the target decides, where nothing else was said.
@@ -54,6 +56,8 @@ class ExportTask:
         settled = replace(self, **{key: value for key, value in preset.items() if getattr(self, key) is None})
         if self.quads and settled.format != "obj":
             raise InputError(f"--quads needs a format that holds quads, and {settled.format} does not. Give --format obj.")
+        if self.part and settled.format in ("html", "transforms", "colmap"):
+            raise InputError(f"--part is of the mesh, and {settled.format} holds the whole scene. Give glb, obj, ply, stl, usdz or points.")
         if self.normal_map and (settled.format != "glb" or settled.look == "unlit" or settled.colors == "vertices"):
             raise InputError("--normal-map needs --format glb, --look lit and --colors texture: light is what shows it, and GLB says how it is meant.")
         if self.normal_map and settled.faces is None and settled.levels == 1:
@@ -87,6 +91,11 @@ def export(task: ExportTask) -> Generator[Progress, None, dict[str, Any]]:
     if task.format == "html":
         return (yield from _page(task, out))
     asset = load_asset(task.result / "mesh.glb")
+    if task.part:
+        from recon.understanding.answered import region_on_mesh
+        from recon.understanding.meshes import part
+
+        asset = part(asset, region_on_mesh(task.result, task.part, len(asset.mesh.faces)))
     if task.target == "print":
         from recon.surface.formats.stl import stl
         from recon.surface.solid import solid
@@ -147,6 +156,9 @@ def remade(asset: Asset, task: ExportTask, faces: int | None) -> Generator[Progr
 def _target_file(task: ExportTask) -> Path:
     suffix = ".ply" if task.format == "points" else f".{task.format}"
     default = {"points": "cloud.ply", "html": "view.html"}.get(str(task.format), f"mesh{'' if task.target == 'none' else '_' + task.target}{suffix}")
+    if task.part:  # never over the whole mesh
+        name = re.sub('[^a-z0-9]+', '_', task.part.lower()).strip('_')
+        default = f"{name if task.target == 'none' else f'{name}_{task.target}'}{suffix}"
     out = task.out or task.result / default
     return out if out.suffix.lower() == suffix else out.with_suffix(suffix)
 

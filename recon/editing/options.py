@@ -53,6 +53,7 @@ class EditOptions:
     Hugging Face cache (InstructPix2Pix of Stable Diffusion and SDXL, FLUX.1 Kontext, Qwen-Image-Edit, depth ControlNet)."""
     region: str = ""
     """Where: a box in the scene's coordinates (x y z x y z, its lower and upper corner); subject or background, where the result has masks;
+    what `lumigraph understand` found in the result (select, foreground, instances:NAME, segment:NAME ...);
     a mask of one photo (PNG, white inside, named like the photo), which is carried to the others by depth. Everywhere if not given."""
     color: str = ""
     """Of recolor and background: a name (red) or #rrggbb; of background also a picture file."""

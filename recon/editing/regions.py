@@ -1,4 +1,4 @@
-"""Where an edit applies: a box, the subject, or a mask of one photo, as a soft mask of every photo."""
+"""Where an edit applies: a box, the subject, what was found in the scene, or a mask of one photo, as a soft mask of every photo."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from data.images import load_mask
 from data.scene import Scene
 from recon.depthviews import TOLERANCE, depths
 from recon.surface.realtime.baked import Baked
+from recon.understanding.answered import is_region, region_in_photos
 
 SOFT = 3.0
 """Pixels from the outline inwards over which an edit fades in; outside of the outline nothing changes."""
@@ -32,10 +33,12 @@ def region_masks(region: str, scene: Scene, baked: Baked) -> list[Bool[ndarray, 
         masks = _labelled(region, scene)
     elif box is not None:
         masks = [in_box(points_of_photo(depth, scene.posed(), i), box) for i, depth in enumerate(_full_depths(scene, baked))]
+    elif is_region(region):
+        masks = region_in_photos(scene.root, region, [path.stem for path in scene.image_paths])
     elif region.lower().endswith(".png"):
         masks = _carried(Path(region), scene, baked)
     else:
-        raise InputError(f"The region '{region}' is unknown. Give a box (x y z x y z), 'subject' or 'background', or the PNG of a mask named like its photo.")
+        raise InputError(f"The region '{region}' is unknown. Give a box (x y z x y z), 'subject' or 'background', what `lumigraph understand` found (select, instances:NAME), or the PNG of a mask named like its photo.")
     if not any(mask.any() for mask in masks):
         raise InputError(f"No view sees the region '{region}'. Check it against the scene's coordinates (report.html shows them), or leave it out.")
     return masks

@@ -22,6 +22,8 @@ from recon.understanding.regions import Regions, edges_of, measured, of_pixels, 
 from recon.understanding.selecting import Click, clicked, select, walked
 from recon.understanding.small.networks import Understood
 
+DUST = 1e-3
+"""Share of a photo that a thing must have, times the square root of the number of photos, not to be swept up by a neighbour."""
 FLAT = Evidence((2.5, -1.0, 0.0, 0.0, -45.0, -25.0), (1.5, 0.5, 0.0))
 """One plane: as `Evidence`, by normals and steps of depth alone."""
 MATERIAL = Evidence((3.0, -2.0, -1.0, -7.0, 0.0, 0.0), (1.0, 1.0, -7.0))
@@ -170,7 +172,8 @@ def colored(features: Float[ndarray, "p e"], how: tuple[ndarray, ndarray, ndarra
 
 
 def _joined(regions: Regions, said: Understood, views: DepthViews, evidence: Evidence | None) -> Int[ndarray, "n h w"]:
-    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS), evidence), regions)
+    dust = DUST * regions.maps[0].size * len(views) ** 0.5  # in how many photos a small thing is seen is not known; in some
+    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS), evidence, dust), regions)
     if len(views) > 1:
         labels = agreed(labels, link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1))))
     return by_size(labels)

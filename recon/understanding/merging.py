@@ -29,41 +29,82 @@ class Evidence:
     """Log-odds from which on regions are joined."""
 
 
-def merge(regions: Regions, edges: Edges, evidence: Evidence | None = None) -> Int[ndarray, "r"]:
-    """The thing that each region belongs to, from 0."""
-    how = evidence or Evidence()
-    label = np.arange(len(regions))
-    pixels, feature, normal = regions.pixels.copy(), regions.feature.copy(), regions.normal.copy()
-    a, b = edges.a, edges.b
-    border, line, step, shared = edges.border, edges.outline, edges.step, np.sqrt(edges.shared) * how.weight
-    share = edges.share * shared
+@dataclass(frozen=True)
+class _Graph:
+    """Regions as they stand, and what is known of the pairs."""
+
+    pixels: Float[ndarray, "r"]
+    feature: Float[ndarray, "r e"]
+    normal: Float[ndarray, "r 3"]
+    a: Int[ndarray, "e"]
+    b: Int[ndarray, "e"]
+    evidence: tuple[ndarray, ...]
+    """Border, outline, step, shared, share: sums over all that each pair was made of."""
+
+    def odds(self, how: Evidence) -> Float[ndarray, "e"]:
+        return log_odds(how, unit(self.feature), unit(self.normal), self.a, self.b, *self.evidence)
+
+    def joined(self, parent: Int[ndarray, "r"]) -> "_Graph":
+        """Regions of one parent as one; ``parent`` runs from 0 without gaps."""
+        size = int(parent.max()) + 1
+        feature, normal = (np.stack([np.bincount(parent, x[:, c], size) for c in range(x.shape[1])], axis=1) for x in (self.feature, self.normal))
+        a, b = parent[self.a], parent[self.b]
+        kept = a != b
+        low, high = np.minimum(a, b)[kept], np.maximum(a, b)[kept]
+        key, inverse = np.unique(low * size + high, return_inverse=True)
+        evidence = tuple(np.bincount(inverse, x[kept], len(key)) for x in self.evidence)
+        return _Graph(np.bincount(parent, self.pixels, size), feature, normal, key // size, key % size, evidence)
+
+
+def merge(regions: Regions, edges: Edges, evidence: Evidence | None = None, dust: float = 0.0) -> Int[ndarray, "r"]:
+    """The thing that each region belongs to, from 0.
+
+    Args:
+        dust: things with fewer pixels join the likeliest of their neighbours.
+    """
+    how, label = evidence or Evidence(), np.arange(len(regions))
+    shared = np.sqrt(edges.shared) * how.weight
+    graph = _Graph(regions.pixels, regions.feature, regions.normal, edges.a, edges.b, (edges.border, edges.outline, edges.step, shared, edges.share * shared))
     for _ in range(200):
-        count = len(pixels)
-        odds = log_odds(how, unit(feature), unit(normal), a, b, border, line, step, shared, share)
-        best = np.full(count, how.least)
+        a, b, odds = graph.a, graph.b, graph.odds(how)
+        best = np.full(len(graph.pixels), how.least)
         np.maximum.at(best, a, odds)
         np.maximum.at(best, b, odds)
         good = (odds > how.least) & (odds >= best[a]) & (odds >= best[b])
         if not good.any():
             break
-        parent = np.arange(count)
-        taken = np.zeros(count, bool)
+        parent = np.arange(len(graph.pixels))
+        taken = np.zeros(len(parent), bool)
         for i, j in zip(a[good], b[good]):  # equal odds: a region is joined once a round
             if not taken[i] and not taken[j]:
                 parent[j] = i
                 taken[i] = taken[j] = True
-        _, parent = np.unique(parent, return_inverse=True)
-        label = parent[label]
-        size = int(parent.max()) + 1
-        feature, normal = (np.stack([np.bincount(parent, x[:, c], size) for c in range(x.shape[1])], axis=1) for x in (feature, normal))
-        pixels = np.bincount(parent, pixels, size)
-        a, b = parent[a], parent[b]
-        kept = a != b
-        low, high = np.minimum(a, b)[kept], np.maximum(a, b)[kept]
-        key, inverse = np.unique(low * size + high, return_inverse=True)
-        border, line, step, shared, share = (np.bincount(inverse, x[kept], len(key)) for x in (border, line, step, shared, share))
-        a, b = key // size, key % size
+        parent = np.unique(parent, return_inverse=True)[1]
+        label, graph = parent[label], graph.joined(parent)
+    for _ in range(5 if dust else 0):
+        parent = _swept(graph, how, dust)
+        if parent is None:
+            break
+        label, graph = parent[label], graph.joined(parent)
     return label
+
+
+def _swept(graph: _Graph, how: Evidence, dust: float) -> Int[ndarray, "r"] | None:
+    """Each small region with its likeliest neighbour; None where no small one has any."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(graph.pixels)
+    small = graph.pixels < dust
+    a, b, odds = np.concatenate([graph.a, graph.b]), np.concatenate([graph.b, graph.a]), np.tile(graph.odds(how), 2)
+    mine = small[a]
+    if not mine.any():
+        return None
+    a, b, odds = a[mine], b[mine], odds[mine]
+    order = np.lexsort((-odds, a))
+    first = np.unique(a[order], return_index=True)[1]
+    pairs = (a[order][first], b[order][first])
+    return connected_components(coo_array((np.ones(len(first)), pairs), shape=(count, count)), directed=False)[1].astype(np.int64)
 
 
 def log_odds(

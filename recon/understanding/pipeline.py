@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
+from safetensors.numpy import save as save_arrays
 from torch.nn import functional as F
 
 from data.errors import InputError, OutputError
@@ -213,6 +214,7 @@ def _written(answer: A.Answer, asked: Asked, o: UnderstandOptions, out: Path) ->
         mesh = result.asset.mesh
         faces = face_labels(mesh, list(answer.labels), asked.views.cameras, asked.depth)
         atomic_write(out / "mesh.glb", labelled_glb(mesh, faces.label, colors, answer.names, dict(result.asset.provenance)))
+        atomic_write(out / "faces.safetensors", save_arrays({"label": faces.label.astype(np.int32), "agreement": faces.agreement.astype(np.float32)}))
         content["labels"] = facts_of(mesh, faces, answer.names, colors, list(answer.labels))
         if o.task in ("select", "foreground"):
             content |= _part(answer, asked, faces, sizes, out)

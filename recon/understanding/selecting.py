@@ -2,8 +2,8 @@
 show the same place.
 
 A random walk over the regions of all photos (Grady 2006): the chance that a walker from a region reaches a region that was clicked as inside before one
-that was clicked as outside. It walks easily where the merging (`recon.understanding.merging`) believes in one thing, hardly across outlines. Regions that
-look like nothing that was clicked may also end their walk outside, so that a single click selects a thing and not the world.
+that was clicked as outside. It walks easily where the merging (`recon.understanding.merging`) believes in one thing, hardly across outlines. Walks
+may also end where a region looks like what was clicked as inside, or as outside.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,13 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from data.errors import InputError
-from recon.understanding.merging import Evidence, log_odds
+from recon.understanding.merging import Evidence, log_odds, merge
 from recon.understanding.regions import Edges, Regions, unit
 
-ALONE, BOTH = (1.2, 0.03), (0.6, 0.3)
-"""With clicks inside alone, and with clicks on what does not belong to the thing too: how much the log-odds of one thing say about how easily the walker
-passes, and how often, relative to the area, it ends by what a region looks like. The latter says little as long as nobody said what the rest looks like."""
+STEEP = 0.6
+"""How much the log-odds of one thing say about how easily the walker passes."""
+ENDS = 1.0
+"""How often, relative to the area, a walk ends by what a region looks like."""
 
 
 @dataclass(frozen=True)
@@ -65,39 +66,40 @@ def select(
 ) -> Float[ndarray, "r"]:
     """The chance that each region belongs to what was clicked, 0 to 1.
 
-    With clicks on what does not belong to it, first in the photos that were clicked in; who clicks there looks at them until they are right, so that all
+    With clicks inside alone these are the things (as `merge` finds them) that were clicked on. With clicks on what does not belong to it, random walks
+    decide, first in the photos that were clicked in; who clicks there looks at them until they are right, so that all
     of each then says what belongs to the thing and what does not, to the photos that nobody clicked in.
     """
     from scipy.sparse import coo_array
 
     how, count = evidence or Evidence(), len(regions)
-    steep, ends = BOTH if len(outside) else ALONE
+    if not len(outside):
+        label = merge(regions, edges, how)
+        return np.isin(label, label[inside]).astype(np.float64)
     feature = unit(regions.feature)
     shared = np.sqrt(edges.shared) * how.weight
     odds = log_odds(how, feature, unit(regions.normal), edges.a, edges.b, edges.border, edges.outline, edges.step, shared, edges.share * shared)
-    conductance = (edges.border + shared) * np.exp(np.clip(steep * odds, -9, 9))
+    conductance = (edges.border + shared) * np.exp(np.clip(STEEP * odds, -9, 9))
     graph = coo_array((conductance, (edges.a, edges.b)), shape=(count, count)).tocsr()
     graph = graph + graph.T
     sure = np.zeros(count)
     sure[inside], sure[outside] = 1, -1
-    first = _spread(sure, feature, regions, graph, ends)
-    if not len(outside):
-        return first
+    first = _spread(sure, feature, regions, graph)
     there = np.isin(regions.view, np.unique(regions.view[np.concatenate([inside, outside])]))
     sure = np.where(there, 2 * first - 1, 0)
     sure[inside], sure[outside] = 1, -1
-    return np.where(there, first, _spread(sure, feature, regions, graph, ends))
+    return np.where(there, first, _spread(sure, feature, regions, graph))
 
 
-def _spread(sure: Float[ndarray, "r"], feature: Float[ndarray, "r e"], regions: Regions, graph: Any, ends: float) -> Float[ndarray, "r"]:
+def _spread(sure: Float[ndarray, "r"], feature: Float[ndarray, "r e"], regions: Regions, graph: Any) -> Float[ndarray, "r"]:
     """From regions that are known (1 inside, -1 outside, 0 not known) to all."""
     inside, outside = sure > 0.4, sure < -0.4
     alike = (feature @ feature[inside].T).max(1)
     unlike = (feature @ feature[outside].T).max(1) if outside.any() else np.zeros(len(sure))
     # 1 for what looks like the inside, 0 for what looks like the outside, or like neither.
     looks = 1 / (1 + np.exp(-8 * (alike - np.maximum(unlike, 0.35))))
-    ends_in = ends * regions.pixels * looks * outside.any()
-    ends_out = ends * regions.pixels * (1 - looks)
+    ends_in = ENDS * regions.pixels * looks * outside.any()
+    ends_out = ENDS * regions.pixels * (1 - looks)
     certain = 1e4 * regions.pixels * np.abs(sure)
     ends_in += np.where(inside, certain, 0)
     ends_out += np.where(outside, certain, 0)

@@ -23,7 +23,8 @@ def test_grow_finds_what_walls_enclose():
     right[:, 11] = 1  # a wall between columns 11 and 12
     labels = grow(right, down, 1.0, 5)
     assert labels.max() == 1
-    assert (labels[:, :12] == labels[0, 0]).all() and (labels[:, 12:] == labels[0, 29]).all()
+    assert (labels[:, :12] == labels[0, 0]).all()
+    assert (labels[:, 12:] == labels[0, 29]).all()
 
 
 def test_flood_goes_the_cheap_way():
