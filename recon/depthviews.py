@@ -19,6 +19,8 @@ TOLERANCE = 0.02
 """Relative difference of depth up to which two views show the same place; at twice that they surely do not."""
 SHARPNESS = 15.0
 """How fast a view loses weight with the angle between its ray and that of the view it is shown in, as in real-time blending."""
+SEEN = 1e-9
+"""Weight from which on another view shows the same place, from whatever angle."""
 BORDER = 4.0
 """Pixels over which a view fades out towards its edges."""
 

@@ -34,7 +34,7 @@ class _Graph:
     """Regions as they stand, and what is known of the pairs."""
 
     pixels: Float[ndarray, "r"]
-    feature: Float[ndarray, "r e"]
+    feature: Float[ndarray, "r c"]
     normal: Float[ndarray, "r 3"]
     a: Int[ndarray, "e"]
     b: Int[ndarray, "e"]
@@ -108,7 +108,7 @@ def _swept(graph: _Graph, how: Evidence, dust: float) -> Int[ndarray, "r"] | Non
 
 
 def log_odds(
-    how: Evidence, feature: Float[ndarray, "r e"], normal: Float[ndarray, "r 3"], a: Int[ndarray, "e"], b: Int[ndarray, "e"], border: ndarray, line: ndarray,
+    how: Evidence, feature: Float[ndarray, "r c"], normal: Float[ndarray, "r 3"], a: Int[ndarray, "e"], b: Int[ndarray, "e"], border: ndarray, line: ndarray,
     step: ndarray, shared: ndarray, share: ndarray,
 ) -> Float[ndarray, "e"]:  # fmt: skip
     """Of each pair; evidence of touching and of overlapping, weighed by how much of either there is."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kernels.regions import flood, grow
-from recon.depthviews import DepthViews, link, nearest
+from recon.depthviews import SEEN, DepthViews, link, nearest
 from recon.understanding.small.networks import Understood
 
 SCALE, LEAST = 1.0, 12
@@ -34,7 +34,7 @@ class Regions:
     """Photo of each region."""
     pixels: Float[ndarray, "r"]
     """How many it has."""
-    feature: Float[ndarray, "r e"]
+    feature: Float[ndarray, "r c"]
     """Sum of unit features over its pixels."""
     normal: Float[ndarray, "r 3"]
     """Sum of unit normals, world axes (camera axes for photos without a scene)."""
@@ -170,7 +170,7 @@ def _overlapping(regions: Regions, views: DepthViews, neighbours: int) -> tuple[
         for k, j in enumerate(sources[i]):
             # Region numbers as double would be exact; as float they are up to 16 million.
             other = F.grid_sample(maps[j][None, None], links.grid[i, k][None].cpu(), mode="nearest", padding_mode="border", align_corners=False)[0, 0].numpy()
-            good = (links.weight[i, k] > 0.02).cpu().numpy()
+            good = (links.weight[i, k] > SEEN).cpu().numpy()
             mine, theirs = regions.maps[i][good].astype(np.int64), other[good].astype(np.int64)
             key, count = np.unique(mine * total + theirs, return_counts=True)
             a, b = key // total, key % total

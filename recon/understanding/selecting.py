@@ -91,7 +91,7 @@ def select(
     return np.where(there, first, _spread(sure, feature, regions, graph))
 
 
-def _spread(sure: Float[ndarray, "r"], feature: Float[ndarray, "r e"], regions: Regions, graph: Any) -> Float[ndarray, "r"]:
+def _spread(sure: Float[ndarray, "r"], feature: Float[ndarray, "r c"], regions: Regions, graph: Any) -> Float[ndarray, "r"]:
     """From regions that are known (1 inside, -1 outside, 0 not known) to all."""
     inside, outside = sure > 0.4, sure < -0.4
     alike = (feature @ feature[inside].T).max(1)
