@@ -27,6 +27,8 @@ _TUNE = {"none": 0.0, "10s": 35.0, "1m": 140.0, "5m": 640.0}
 """Model and mesh are both tuned."""
 _EDIT = (14.0, 2.0)
 """The shipped editor, once and for every photo."""
+_UNDERSTANDING = (5.0, 0.6)
+"""The shipped network, once and for every photo."""
 _GPU = 6.0
 """How many times faster than the two cores a GPU is taken to be until it was seen."""
 REFERENCE = 1.0
@@ -95,6 +97,12 @@ def of_edit(root: Path, photos: int) -> Estimate:
 def edit_seconds(photos: int) -> float:
     once, each = _EDIT
     return once + each * photos
+
+
+def of_understanding(root: Path, photos: int) -> Estimate:
+    """Seconds of a question about a scene, answered by the shipped network."""
+    once, each = _UNDERSTANDING
+    return _scaled(root, "understand", once + each * photos)
 
 
 def _scaled(root: Path, what: str, seconds: float) -> Estimate:

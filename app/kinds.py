@@ -112,15 +112,20 @@ def evaluate_edit_kind(arguments: dict[str, Any]) -> Work:
 
 
 def understand_kind(arguments: dict[str, Any]) -> Work:
-    """`arguments`: a `recon.understanding.options.UnderstandTask` as JSON. Result: the content of `labels.json`, and `files`."""
+    """`arguments`: a `recon.understanding.options.UnderstandTask` as JSON; `page`: whether `view.html`, the answer in 3D, is written too. Result: the content of `labels.json`, and `files`."""
     from app.config import from_json
-    from app.understanding import write_understanding_page
+    from app.understanding import write_understanding_page, write_understanding_view
     from recon.understanding.options import UnderstandTask
     from recon.understanding.pipeline import overall, understand
 
-    content = yield from _events(understand(from_json(UnderstandTask, arguments)), overall)
-    page = write_understanding_page(Path(content["out"]), content)
-    return {**content, "files": [str(Path(content["out"]) / "mesh.glb"), str(page)]}
+    view = arguments.pop("page", False)
+    task = from_json(UnderstandTask, arguments)
+    content = yield from _events(understand(task), overall)
+    files = [Path(content["out"]) / name for name in ("mesh.glb", "part.glb")]
+    files.append(write_understanding_page(Path(content["out"]), content))
+    if view:
+        files.append(write_understanding_view(task.result, Path(content["out"])))
+    return {**content, "files": [str(f) for f in files if f.exists()]}
 
 
 def attack_kind(arguments: dict[str, Any]) -> Work:

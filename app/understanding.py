@@ -89,6 +89,28 @@ def write_understanding_page(out: Path, content: dict[str, Any]) -> Path:
     return path
 
 
+def write_understanding_view(result: Path, out: Path) -> Path:
+    """``out/view.html``: the answer in 3D. It is the page that shows photos on the mesh, with the answer laid over the photos: predictions are blended
+    as colours are."""
+    from dataclasses import replace
+
+    import cv2
+    import numpy as np
+
+    from app.export import PAGE_FACES
+    from app.viewer import write_page
+    from data.images import load_rgba
+    from recon.surface.realtime.baked import lighter
+    from recon.surface.realtime.stored import load_baked
+
+    baked = lighter(load_baked(result), PAGE_FACES)
+    photos = baked.around.photos.copy()
+    for k, name in enumerate(baked.names):
+        picture, _ = load_rgba(out / "overlays" / f"{Path(name).stem}.jpg")
+        photos[k, :, :, :3] = cv2.resize(picture, (photos.shape[2], photos.shape[1]), interpolation=cv2.INTER_AREA)
+    return write_page(replace(baked, around=replace(baked.around, photos=np.ascontiguousarray(photos))), out / "view.html", f"{result.resolve().name}, {out.name}")
+
+
 def _box(box: list[list[float]] | None) -> str:
     return "" if box is None else " &ndash; ".join(", ".join(f"{v:.3g}" for v in corner) for corner in box)
 

@@ -151,10 +151,18 @@ def _endpoints(desk: Desk) -> list[Callable[..., Any]]:
 
     def export(
         project: str, format: str = "glb", target: str = "none", faces: int | None = None, texture: int | None = None, flatten: bool = False, normal_map: bool = False,
-        result: str | None = None, request: gr.Request = None,  # type: ignore[assignment]
+        part: str = "", result: str | None = None, request: gr.Request = None,  # type: ignore[assignment]
     ) -> dict:  # fmt: skip
-        """A file for another program: glb, obj, ply, stl, usdz, points, html, transforms, colmap; target: none, blender, unity, web, print. Answers {job}."""
-        return job(desk.export(user_of(request), project, result, format, target, faces, texture, flatten, normal_map))
+        """A file for another program: glb, obj, ply, stl, usdz, points, html, transforms, colmap; target: none, blender, unity, web, print; part: what `understand` found (select, instances:NAME). Answers {job}."""
+        return job(desk.export(user_of(request), project, result, format, target, faces, texture, flatten, normal_map, part))
+
+    def understand(project: str, task: str = "instances", clicks: list | None = None, result: str | None = None, request: gr.Request = None) -> dict:  # type: ignore[assignment]
+        """What is where: instances, segment, materials, planes, edges, normals, depth, keypoints, features, foreground, or select with clicks [{photo, x, y, inside}]. Answers {job}; `understood` has what was found."""
+        return job(desk.understand(user_of(request), project, result, task, clicks or []))
+
+    def understood(project: str, task: str = "instances", result: str | None = None, request: gr.Request = None) -> dict:  # type: ignore[assignment]
+        """What was found for a task: labels with names, colours, areas and boxes, and links to the coloured mesh; empty if it was not asked."""
+        return desk.understood(user_of(request), project, result, task)
 
     def pack(project: str, result: str | None = None, request: gr.Request = None) -> dict:  # type: ignore[assignment]
         """Everything of a result as one zip. Answers {job}."""
@@ -162,6 +170,6 @@ def _endpoints(desk: Desk) -> list[Callable[..., Any]]:
 
     return [
         projects, example, rename, delete, photos, leave_out, masks, find_cameras, cameras, crop, estimate, reconstruct, status, cancel, resume, view, video,
-        suggestions, try_edit, edit, edits, undo_edit, redo_edit, inspect, inspection, attack, export, pack,
+        suggestions, try_edit, edit, edits, undo_edit, redo_edit, understand, understood, inspect, inspection, attack, export, pack,
     ]  # fmt: skip
 

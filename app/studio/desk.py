@@ -23,6 +23,7 @@ from app.queue import JobQueue, Limits, Ticket
 from app.rendering import RenderTask
 from app.studio.edits import Edits
 from app.studio.options import StudioOptions
+from app.studio.understandings import Understandings
 from app.studio.work import checked_box, made, stamp
 from app.views import ViewTask
 from data.errors import InputError
@@ -31,7 +32,7 @@ from data.sniff import safe_name
 from recon.options import ReconstructOptions, Task
 
 
-class Desk(Edits):
+class Desk(Edits, Understandings):
     """All projects, the queue, and the rules of one studio."""
 
     def __init__(self, options: StudioOptions) -> None:
@@ -275,12 +276,12 @@ class Desk(Edits):
 
     def export(
         self, user: str, project_id: str, result: str | None, format: str = "glb", target: str = "none", faces: int | None = None, texture: int | None = None,
-        flatten: bool = False, normal_map: bool = False,
+        flatten: bool = False, normal_map: bool = False, part: str = "",
     ) -> Ticket:  # fmt: skip
         """A file for another program, in `exports/`."""
         project = self.projects.open(user, project_id)
         folder = project.result(result)
-        wanted = {"result": str(folder), "target": target, "flatten": bool(flatten), "normal_map": bool(normal_map)}
+        wanted = {"result": str(folder), "target": target, "flatten": bool(flatten), "normal_map": bool(normal_map), "part": str(part or "")}
         if target == "none":
             wanted["format"] = format
         for key, value in (("faces", faces), ("texture", texture)):
@@ -290,7 +291,8 @@ class Desk(Edits):
         settled = task.settled()
         name = safe_name(project.name).replace(" ", "-")
         suffix = {"points": "_points.ply", "html": ".html", "transforms": "_transforms", "colmap": "_colmap"}.get(str(settled.format), f"{'' if target == 'none' else '_' + target}.{settled.format}")
-        out = made(project.folder / "exports" / folder.name / f"{name}{suffix}")
+        piece = f"_{safe_name(task.part).replace(' ', '-')}" if task.part else ""
+        out = made(project.folder / "exports" / folder.name / f"{name}{piece}{suffix}")
         return self._submit(project, "export", f"Exporting ({target if target != 'none' else settled.format})", to_json(replace(task, out=out)))
 
     def pack(self, user: str, project_id: str, result: str | None) -> Ticket:

@@ -19,6 +19,7 @@ from app.studio.work import Work, checked_box, made, stamp
 from data.errors import InputError
 from recon.editing.options import EditOptions, EditTask
 from recon.editing.prompts import ANY_SENTENCE, SUGGESTIONS, checked, understood
+from recon.understanding.answered import is_region
 
 LARGEST_MASK = 4096
 """Longest side of a painted mask, pixels."""
@@ -165,18 +166,18 @@ class Edits(Work):
 
 
 def _region(region: str) -> str:
-    """The subject, what is behind it, or a box: nothing else comes from outside.
+    """The subject, what is behind it, what was found in the scene, or a box: nothing else comes from outside.
 
     Raises:
         InputError: it is something else.
     """
     region = str(region).strip()
-    if region in ("", "subject", "background"):
+    if region in ("", "subject", "background") or is_region(region):
         return region
     try:
         values = [float(w) for w in region.replace(",", " ").split()]
     except ValueError:
-        raise InputError("The region is 'subject', 'background', or a box: lower corner, then upper corner, six numbers.") from None
+        raise InputError("The region is 'subject', 'background', what was found in the Understand step, or a box: lower corner, then upper corner, six numbers.") from None
     return " ".join(f"{v:.9g}" for v in checked_box(values))
 
 

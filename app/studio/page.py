@@ -7,12 +7,12 @@ import gradio as gr
 from app.projects import Project
 from app.studio import api
 from app.studio.desk import Desk
-from app.studio.steps import cameras, edit, explore, export, photos, reconstruct, robustness
+from app.studio.steps import cameras, edit, explore, export, photos, reconstruct, robustness, understand
 from app.studio.ui import Ui, asset, text
 
 FOOTER: list[Any] = ["api"]
-STEPS = (photos, cameras, reconstruct, explore, edit, robustness, export)
-"""In the order of the walk. Understanding joins it when there is something behind it."""
+STEPS = (photos, cameras, reconstruct, explore, understand, edit, robustness, export)
+"""In the order of the walk."""
 
 _URL = "(p) => { const u = new URL(location); p ? u.searchParams.set('project', p) : u.searchParams.delete('project'); history.replaceState(null, '', u); return []; }"
 

@@ -62,11 +62,11 @@ def flood(labels, right, down):
             continue
         labels[row, column] = label
         for d in range(4):
-            v, u = row + (d == 0) - (d == 1), column + (d == 2) - (d == 3)
-            if v < 0 or u < 0 or v >= h or u >= w:
+            below, beside = row + (d == 0) - (d == 1), column + (d == 2) - (d == 3)
+            if below < 0 or beside < 0 or below >= h or beside >= w:
                 continue
-            step = down[min(row, v), column] if d < 2 else right[row, min(column, u)]
+            step = down[min(row, below), column] if d < 2 else right[row, min(column, beside)]
             total = cost + max(step, np.float32(1e-9))
-            if total < best[v, u]:
-                best[v, u] = total
-                heapq.heappush(queue, (total, np.int32(v), np.int32(u), label))
+            if total < best[below, beside]:
+                best[below, beside] = total
+                heapq.heappush(queue, (total, np.int32(below), np.int32(beside), label))

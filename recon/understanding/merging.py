@@ -82,10 +82,10 @@ def merge(regions: Regions, edges: Edges, evidence: Evidence | None = None, dust
         parent = np.unique(parent, return_inverse=True)[1]
         label, graph = parent[label], graph.joined(parent)
     for _ in range(5 if dust else 0):
-        parent = _swept(graph, how, dust)
-        if parent is None:
+        swept = _swept(graph, how, dust)
+        if swept is None:
             break
-        label, graph = parent[label], graph.joined(parent)
+        label, graph = swept[label], graph.joined(swept)
     return label
 
 

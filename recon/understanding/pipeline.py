@@ -199,7 +199,7 @@ def _written(answer: A.Answer, asked: Asked, o: UnderstandOptions, out: Path) ->
     for folder in ("maps", "overlays"):
         (out / folder).mkdir()
     content: dict[str, Any] = {
-        "format": "lumigraph understanding", "version": 1, "task": o.task, "model": o.model, "photos": [p.name for p in result.scene.image_paths], **answer.facts,
+        "format": "lumigraph understanding", "version": 1, "task": o.task, "model": o.model, "made": int(time.time()), "photos": [p.name for p in result.scene.image_paths], **answer.facts,
     }  # fmt: skip
     if answer.labels is not None:
         colors = palette(len(answer.names))

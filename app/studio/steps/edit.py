@@ -11,7 +11,7 @@ from app.studio.steps.explore import compare
 from app.studio.ui import Ui, asset, text
 
 NAME = "Edit"
-_WHERE = [("Everywhere", ""), ("The subject", "subject"), ("All but the subject", "background"), ("What is in the box of the Cameras step", "box"), ("What I paint on a photo", "painted")]
+_WHERE = [("Everywhere", ""), ("The subject", "subject"), ("All but the subject", "background"), ("What is in the box of the Cameras step", "box"), ("What I selected in the Understand step", "select"), ("What I paint on a photo", "painted")]
 _HOW = [("As the sentence says", "prompt"), ("Another colour", "recolor"), ("Remove it, and fill what was behind", "remove"), ("Keep only it", "crop"), ("Another background", "background")]
 _PAINTED = "(...v) => [...v.slice(0, -1), window.lumigraph.mask]"
 
@@ -46,7 +46,7 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         names = project.results() if project else []
         if project is None or not names:
             return [gr.Dropdown(choices=[], value=None), "", "<p>There is nothing to edit yet. Reconstruct first.</p>", *(gr.Button(visible=False) for _ in range(3)), ""]
-        photos = _photos(project, names[-1])
+        photos = photos_of(project, names[-1])
         about = desk.edits(user, project.id)
         return [
             gr.Dropdown(choices=photos, value=photos[len(photos) // 2] if photos else None), _tried(ui, project), _stack(project, about["edits"], names[-1]),
@@ -86,7 +86,7 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     ui.act(go.click, edited, [prompt, where, how, color, strength, views, seed, mask], js=_PAINTED)
     ui.again(ui.act(undo.click, lambda user, project: desk.undo_edit(user, project) and None).success)
     ui.again(ui.act(redo.click, lambda user, project: desk.redo_edit(user, project) and None).success)
-    ui.act(look.click, lambda user, project: gr.Tabs(selected=number - 1), [], [walk])
+    ui.act(look.click, lambda user, project: gr.Tabs(selected=number - 2), [], [walk])
 
 
 def _chips(sentences: tuple[str, ...]) -> str:
@@ -94,7 +94,7 @@ def _chips(sentences: tuple[str, ...]) -> str:
     return '<div class="chips" role="group" aria-label="Sentences to begin with">' + "".join(f'<button type="button" data-words="{text(s)}">{text(s)}</button>' for s in sentences) + "</div>"
 
 
-def _photos(project: Project, name: str) -> list[str]:
+def photos_of(project: Project, name: str) -> list[str]:
     folder = project.result(name) / "images"
     return sorted(p.name for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg")) if folder.is_dir() else []
 
@@ -130,7 +130,7 @@ def _compared(project: Project, name: str, photo: str | None) -> str:
     """A photo before all edits and now."""
     if not name:
         return ""
-    photos, folder = _photos(project, name), project.result(name)
+    photos, folder = photos_of(project, name), project.result(name)
     chosen = photo if photo in photos else photos[len(photos) // 2] if photos else ""
     before = next((f"originals/{Path(chosen).stem}{s}" for s in (".jpg", ".png") if (folder / "originals" / f"{Path(chosen).stem}{s}").exists()), None)
     if before is None:
@@ -142,7 +142,7 @@ def _compared(project: Project, name: str, photo: str | None) -> str:
 def _canvas(project: Project, photo: str | None) -> str:
     """A photo to paint on."""
     names = project.results()
-    if not names or not photo or photo not in _photos(project, names[-1]):
+    if not names or not photo or photo not in photos_of(project, names[-1]):
         return "<p>Choose a photo to paint on.</p>"
     source = f"/files/{project.id}/results/{text(names[-1])}/images/{text(photo)}"
     return (

@@ -74,8 +74,8 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         desk.video(user, project, r, views if len(views) > 1 else "orbit", s, w, width, height, around)
 
     ui.act(film.click, filmed, [result, drawn, seconds, size, loop])
-    ui.act(change.click, lambda user, project: gr.Tabs(selected=number + 1), [], [walk])
-    ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 3), [], [walk])
+    ui.act(change.click, lambda user, project: gr.Tabs(selected=number + 2), [], [walk])
+    ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 4), [], [walk])
 
 
 def _stood(camera: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         texture = gr.Dropdown([("as it is", 0), ("512", 512), ("1024", 1024), ("2048", 2048), ("4096", 4096)], value=0, label="Texture, texels a side", elem_id="texture")
         flatten = gr.Checkbox(label="Take the light out of the texture", elem_id="flatten")
         normal = gr.Checkbox(label="Keep fine shape as a normal map (GLB, with fewer faces)", elem_id="normal-map")
+    part = gr.Radio([("All of it", ""), ("What I selected in the Understand step", "select"), ("The subject, as found there", "foreground")], value="", label="Part", elem_id="part")
     with gr.Row():
         go = gr.Button("Export", variant="primary", elem_id="export")
         pack = gr.Button("Everything as one zip", elem_id="pack")
@@ -35,7 +36,7 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         return [_statistics(project), _files(ui, project)]
 
     ui.show([stats, files], shown)
-    ui.act(go.click, lambda user, project, t, f, n, x, fl, nm: desk.export(user, project, None, f, t, n, x, fl, nm), [target, form, faces, texture, flatten, normal])
+    ui.act(go.click, lambda user, project, t, f, n, x, fl, nm, p: desk.export(user, project, None, f, t, n, x, fl, nm, p), [target, form, faces, texture, flatten, normal, part])
     ui.act(pack.click, lambda user, project: desk.pack(user, project, None))
 
 

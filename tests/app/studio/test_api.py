@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 DOCUMENTED = {
     "/projects", "/create", "/example", "/rename", "/delete", "/photos", "/leave_out", "/masks", "/find_cameras", "/cameras", "/crop", "/estimate", "/reconstruct", "/status",
-    "/cancel", "/resume", "/view", "/video", "/suggestions", "/try_edit", "/edit", "/edits", "/undo_edit", "/redo_edit", "/inspect", "/inspection", "/attack", "/export", "/pack",
+    "/cancel", "/resume", "/view", "/video", "/suggestions", "/try_edit", "/edit", "/edits", "/undo_edit", "/redo_edit", "/understand", "/understood", "/inspect", "/inspection", "/attack", "/export", "/pack",
 }  # fmt: skip
 
 

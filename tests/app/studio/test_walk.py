@@ -13,7 +13,7 @@ from tests.conftest import SAMPLE, SHARED
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-STEPS = ("1 Photos", "2 Cameras", "3 Reconstruct", "4 Explore", "5 Edit", "6 Robustness", "7 Export")
+STEPS = ("1 Photos", "2 Cameras", "3 Reconstruct", "4 Explore", "5 Understand", "6 Edit", "7 Robustness", "8 Export")
 
 
 def photos_of_a_place() -> list[Path]:
@@ -135,6 +135,22 @@ def walked(studio: Studio, chromium) -> str:
     page.click("#film-it")
     walker.see("#videos video", 180)
     walker.picture("9-film")
+    walker.step(STEPS[4])
+    page.click("#understand")
+    walker.see("#understood table", 120)
+    walker.see("#understood-photo .compare", 30)
+    walker.see("#understood-3d iframe", 30)
+    walker.picture("9-things")
+    page.click("#understand-task label:has-text('click on')")
+    photo = walker.see("#clicks .clicks img", 30)
+    photo.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    photo.click(position={"x": 200, "y": 150})
+    walker.see("#clicks .dot.in")
+    page.click("#understand")
+    walker.see("#understood a:has-text('part.glb')", 120)
+    walker.picture("9-selected")
+    walker.step(STEPS[3])
     page.click("#explore-edit")
     page.click("#suggestions button:has-text('make it autumn')")
     page.click("#try-edit")
@@ -157,11 +173,11 @@ def walked(studio: Studio, chromium) -> str:
     page.mouse.up()
     assert page.evaluate("window.lumigraph.mask.png").startswith("data:image/png;base64,")
     walker.picture("9-edited")
-    walker.step(STEPS[5])
+    walker.step(STEPS[6])
     page.click("#inspect")
     walker.see("#inspected h2", 180)
     walker.picture("10-robustness")
-    walker.step(STEPS[6])
+    walker.step(STEPS[7])
     page.click("#target label:has-text('Blender')")
     page.click("#export")
     walker.see("#files a", 120)
