@@ -2,10 +2,16 @@
 
 python -m benchmarks.understanding merging                   fit `recon.understanding.merging.Evidence` on procedural worlds
 python -m benchmarks.understanding worlds [--worlds 24]      instances in novel views of held-out worlds: predict-then-blend against render-then-predict
+python -m benchmarks.understanding select RESULT MASKS       a person who clicks where the mask is most wrong, in three photos; IoU in the others
+python -m benchmarks.understanding objects RESULTS TRUTHS    the same for the objects with true meshes, and the F-score of the part of the mesh
+python -m benchmarks.understanding time RESULT               seconds of a question
+python -m benchmarks.understanding adapters                  light tuning on a domain that the network does not know, against zero-shot
+python -m benchmarks.understanding pictures RESULT... --out FILE   overlays of all tasks
 """
 
 import argparse
 import json
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -203,6 +209,185 @@ def field_views(field: GeneralField, photos: torch.Tensor, cameras: Cameras) -> 
     return DepthViews(torch.nn.functional.avg_pool2d(photos, 2), depth.float(), half)
 
 
+def select_(arguments: argparse.Namespace) -> None:
+    """Interactive selection, a person simulated as is usual: each click goes to the middle of the largest mistake."""
+    row = clicked_result(arguments.result, arguments.masks, arguments.rounds)[0]
+    print(json.dumps({"result": arguments.result.name, **about_this_run(), "rounds": row}, indent=1))
+
+
+def clicked_result(folder: Path, masks: Path, rounds: int) -> tuple[list[dict[str, Any]], Any]:
+    """Clicks in three photos, evenly spaced, one each a round; and the answer after the last."""
+    from recon.result import open_result
+    from recon.understanding.answers import selection
+    from recon.understanding.asked import look
+    from recon.understanding.selecting import Click
+
+    asked = look(open_result(folder), 640)
+    said = Understander.from_pretrained().understand(asked.photos)
+    h, w = asked.views.depth.shape[1:]
+    by_stem = {int("".join(c for c in p.stem if c.isdigit()) or -1): p for p in masks.glob("*.png")} | {p.stem: p for p in masks.glob("*.png")}  # type: ignore[dict-item]
+    true = np.stack([_mask(by_stem.get(n) or by_stem[int(n)], w, h) for n in asked.names])  # type: ignore[call-overload,arg-type,index]
+    n = len(true)
+    photos, clicks, out = [0, n // 3, 2 * n // 3], [], []
+    found = np.zeros_like(true)
+    for _ in range(rounds):
+        for i in photos:
+            missed, wrong = _deepest(true[i] & ~found[i]), _deepest(found[i] & ~true[i])
+            depth, x, y = max(missed, wrong)
+            if depth >= 3:
+                clicks.append(Click(i, ((x + 0.5) / w, (y + 0.5) / h), missed >= wrong))
+        answer = selection(asked, said, clicks)
+        assert answer.labels is not None
+        found = answer.labels > 0
+        iou = [float((found[i] & true[i]).sum() / max((found[i] | true[i]).sum(), 1)) for i in range(n)]
+        others = [iou[i] for i in range(n) if i not in photos]
+        out.append({"clicks": len(clicks), "unclicked_mean": round(float(np.mean(others)), 4), "unclicked_worst": round(min(others), 4), "clicked": [round(iou[i], 4) for i in photos]})
+    return out, (asked, answer)
+
+
+def _mask(path: Path, width: int, height: int) -> np.ndarray:
+    import cv2
+
+    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) > 127
+
+
+def _deepest(mistake: np.ndarray) -> tuple[float, int, int]:
+    """How far the middle of the largest mistake is from its rim, and where it is."""
+    import cv2
+
+    inside = cv2.distanceTransform(np.pad(mistake.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    y, x = np.unravel_index(inside.argmax(), inside.shape)
+    return float(inside.max()), int(x), int(y)
+
+
+def objects(arguments: argparse.Namespace) -> None:
+    """Selected parts of meshes that hold more than the object, against the true meshes."""
+    import trimesh
+
+    from benchmarks.objects import score
+    from recon.surface.raycast import Raycaster
+    from recon.surface.triangles import Triangles
+    from recon.understanding.meshes import face_labels, part
+
+    for truth in sorted(p for p in arguments.truths.iterdir() if (p / "gt_points.npz").exists()):
+        rows, (asked, answer) = clicked_result(arguments.results / truth.name, truth / "masks", arguments.rounds)
+        mesh = asked.result.asset.mesh
+        faces = face_labels(mesh, list(answer.labels), asked.views.cameras, asked.depth)
+        chosen = faces.label == 1
+        true_mesh = trimesh.load(truth / "mesh.ply", process=False)
+        caster = Raycaster(Triangles(np.asarray(true_mesh.vertices), np.asarray(true_mesh.faces)))
+        near = caster.distance(mesh.vertices[mesh.faces].mean(1)) < 0.02 * float(np.linalg.norm(true_mesh.extents))
+        area = mesh.face_areas
+        hit = float(area[chosen & near].sum())
+        precision, recall = hit / max(float(area[chosen].sum()), 1e-12), hit / max(float(area[near].sum()), 1e-12)
+        with tempfile.TemporaryDirectory() as folder:
+            file = part(asked.result.asset, np.flatnonzero(chosen)).write(Path(folder) / "part.glb")
+            shape, whole = score(file, truth), score(asked.result.folder / "mesh.glb", truth)
+        print(truth.name, json.dumps({
+            "clicks": rows[-1]["clicks"], "unclicked_iou": rows[-1]["unclicked_mean"], "faces_precision": round(precision, 4), "faces_recall": round(recall, 4),
+            "faces_f_score": round(2 * precision * recall / max(precision + recall, 1e-12), 4), "shape_f_score": round(shape["f_score"], 4), "whole_mesh_f_score": round(whole["f_score"], 4),
+        }), flush=True)  # fmt: skip
+    print(json.dumps(about_this_run(), indent=1))
+
+
+def time_(arguments: argparse.Namespace) -> None:
+    """Seconds of a whole question, the first in a process and the second, and of the network alone."""
+    import time
+
+    from data.progress import drained
+    from recon.result import open_result
+    from recon.understanding.asked import look
+    from recon.understanding.options import UnderstandOptions, UnderstandTask
+    from recon.understanding.pipeline import understand
+
+    row: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for which in ("first", "second"):
+            begun = time.perf_counter()
+            for task in arguments.tasks:
+                drained(understand(UnderstandTask(arguments.result, Path(folder) / task, UnderstandOptions(task=task))))
+                row[f"{which}_{task}"] = round(time.perf_counter() - begun, 2)
+                begun = time.perf_counter()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    asked, network = look(open_result(arguments.result), 640), Understander.from_pretrained(None, device)
+    for _ in range(2):
+        begun = time.perf_counter()
+        float(network.understand(asked.photos).thing.sum())
+        row["network"] = round(time.perf_counter() - begun, 3)
+    begun = time.perf_counter()
+    said = network.understand(asked.photos)
+    instances(said, asked.views)
+    row["network_and_merging"] = round(time.perf_counter() - begun, 2)
+    print(json.dumps({"photos": list(asked.photos.shape), **row, **about_this_run()}, indent=1))
+
+
+def adapters(arguments: argparse.Namespace) -> None:
+    """Worlds drawn in charcoal: a domain with the same names that the network never saw. Tuned on some worlds, judged on others."""
+    from data.worlds.edits.filters import FILTERS, Views
+    from data.worlds.labels import CLASSES
+    from recon.understanding.adapters import Adapter
+    from recon.understanding.evaluation import class_iou
+    from recon.understanding.options import UnderstandingTraining
+    from recon.understanding.tuning import LabelledPhotos, tuned
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = Understander.from_pretrained(None, device)
+    g = torch.Generator().manual_seed(0)
+
+    def domain(seeds: range) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        bank = _bank(seeds, 2)
+        rgb = bank.rgb.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
+        n = len(rgb)
+        views = Views(rgb, bank.depth.flatten(0, 1)[:, None].float(), torch.zeros(n, 1, *rgb.shape[2:]), torch.zeros(n, 1, *rgb.shape[2:], dtype=torch.bool))
+        drawn = FILTERS["style", arguments.style](views, g).clamp(0, 1)
+        kind = bank.classes[:, None].expand(-1, 2, -1).flatten(0, 1).long().gather(1, bank.segment.flatten(0, 1).flatten(1).long()).view(n, *rgb.shape[2:])
+        return [np.round(p.permute(1, 2, 0).numpy() * 255).astype(np.uint8) for p in drawn], list(kind.numpy())
+
+    test, truth = domain(range(93_000_000, 93_000_000 + arguments.test))
+    train, labels = domain(range(94_000_000, 94_000_000 + arguments.train))
+    photos = torch.from_numpy(np.stack(test)).permute(0, 3, 1, 2).float() / 255
+    true = np.stack(truth)[:, 1::2, 1::2]
+
+    def miou() -> float:
+        scores = network.scores(network.understand(photos), photos)
+        found = np.stack([m.argmax(0).numpy() for m in scores.maps])
+        return float(np.mean(list(class_iou(found, true, len(CLASSES)).values())))
+
+    before = miou()
+    adapter = Adapter(network.network, CLASSES, arguments.rank).to(device)
+    last = list(tuned(adapter, network.network, LabelledPhotos(tuple(train), tuple(labels), CLASSES), UnderstandingTraining(minutes=arguments.minutes, rank=arguments.rank), device))[-1]
+    network.adapter = adapter.eval()
+    after = miou()
+    print(json.dumps({
+        "style": arguments.style, "labelled_photos": len(train), "test_photos": len(test), "zero_shot_miou": round(before, 4), "tuned_miou": round(after, 4), "gain": round(after - before, 4),
+        "steps": last["step"], "parameters": adapter.count, "share": round(adapter.count / sum(p.numel() for p in network.network.parameters()), 4), **about_this_run(),
+    }, indent=1))  # fmt: skip
+
+
+def pictures(arguments: argparse.Namespace) -> None:
+    """A page of overlays: a row for each result, a column for each task."""
+    import cv2
+
+    from data.progress import drained
+    from recon.understanding.options import UnderstandOptions, UnderstandTask
+    from recon.understanding.pipeline import understand
+
+    rows = []
+    for result in arguments.results:
+        row = []
+        for task in arguments.tasks:
+            with tempfile.TemporaryDirectory() as folder:
+                drained(understand(UnderstandTask(result, Path(folder) / task, UnderstandOptions(task=task))))
+                files = sorted((Path(folder) / task / "overlays").iterdir())
+                picture = cv2.imread(str(files[len(files) // 2]))
+                assert picture is not None
+                row.append(cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA))
+        rows.append(np.concatenate(row, axis=1))
+    cv2.imwrite(str(arguments.out), np.concatenate(rows))
+
+
 def _majority(maps: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The commonest true label of each region, and its share."""
     count = np.zeros((maps.max() + 1, 256))
@@ -237,6 +422,32 @@ def main() -> None:
     one.add_argument("--worlds", type=int, default=24)
     one.add_argument("--weights", type=Path)
     one.set_defaults(run=worlds)
+    one = what.add_parser("select")
+    one.add_argument("result", type=Path)
+    one.add_argument("masks", type=Path)
+    one.add_argument("--rounds", type=int, default=4)
+    one.set_defaults(run=select_)
+    one = what.add_parser("objects")
+    one.add_argument("results", type=Path)
+    one.add_argument("truths", type=Path)
+    one.add_argument("--rounds", type=int, default=3)
+    one.set_defaults(run=objects)
+    one = what.add_parser("time")
+    one.add_argument("result", type=Path)
+    one.add_argument("--tasks", nargs="+", default=["instances"])
+    one.set_defaults(run=time_)
+    one = what.add_parser("adapters")
+    one.add_argument("--style", default="charcoal")
+    one.add_argument("--train", type=int, default=40)
+    one.add_argument("--test", type=int, default=30)
+    one.add_argument("--minutes", type=float, default=4.0)
+    one.add_argument("--rank", type=int, default=4)
+    one.set_defaults(run=adapters)
+    one = what.add_parser("pictures")
+    one.add_argument("results", type=Path, nargs="+")
+    one.add_argument("--tasks", nargs="+", default=["instances", "materials", "features", "foreground", "edges", "normals"])
+    one.add_argument("--out", type=Path, required=True)
+    one.set_defaults(run=pictures)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,8 +19,6 @@ TOLERANCE = 0.02
 """Relative difference of depth up to which two views show the same place; at twice that they surely do not."""
 SHARPNESS = 15.0
 """How fast a view loses weight with the angle between its ray and that of the view it is shown in, as in real-time blending."""
-SEEN = 1e-9
-"""Weight from which on another view shows the same place, from whatever angle."""
 BORDER = 4.0
 """Pixels over which a view fades out towards its edges."""
 
@@ -54,6 +52,8 @@ class Links:
     """Positions for `grid_sample` (``align_corners=False``)."""
     weight: Float[Tensor, "n k h w"]
     """0 where the other view does not see the place."""
+    same: Bool[Tensor, "n k h w"]
+    """Where the other view shows the same place for sure, from whatever angle."""
 
     def warped(self, pictures: Float[Tensor, "n c h w"], rank: int, mode: str = "bilinear") -> Float[Tensor, "n c h w"]:
         """Each view's ``rank``-th source, as seen from the view."""
@@ -172,12 +172,12 @@ def link(views: DepthViews, sources: Int[ndarray, "n k"], behind: DepthViews | N
     y, x = torch.meshgrid(torch.arange(h, device=device) + 0.5, torch.arange(w, device=device) + 0.5, indexing="ij")
     pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1)
     ask = (behind or views).depth
-    grids, weights = [], []
+    grids, weights, same = [], [], []
     for i in range(n):
         local = pixels @ torch.linalg.inv(k[i]).T * ask[i][..., None]
         world = local @ c2w[i, :3, :3].T + c2w[i, :3, 3]
         to_i = F.normalize(c2w[i, :3, 3] - world, dim=-1)
-        row_grid, row_weight = [], []
+        row_grid, row_weight, row_same = [], [], []
         for j in sources[i]:
             there = (world - c2w[j, :3, 3]) @ c2w[j, :3, :3]
             z = there[..., 2]
@@ -188,13 +188,16 @@ def link(views: DepthViews, sources: Int[ndarray, "n k"], behind: DepthViews | N
             off = (z - seen).abs() / z.clamp(min=1e-6)
             edge = torch.minimum(torch.minimum(u[..., 0], w - u[..., 0]), torch.minimum(u[..., 1], h - u[..., 1])) / BORDER
             angle = (to_i * F.normalize(c2w[j, :3, 3] - world, dim=-1)).sum(-1)
-            weight = ((2 * TOLERANCE - off) / TOLERANCE).clamp(0, 1) * edge.clamp(0, 1) * torch.exp(-SHARPNESS * (1 - angle))
-            weight = torch.where((z > 0) & (seen > 0) & (ask[i] > 0), weight, torch.zeros_like(weight))
+            clear = ((2 * TOLERANCE - off) / TOLERANCE).clamp(0, 1) * edge.clamp(0, 1)
+            clear = torch.where((z > 0) & (seen > 0) & (ask[i] > 0), clear, torch.zeros_like(clear))
+            weight = clear * torch.exp(-SHARPNESS * (1 - angle))
             row_grid.append(grid.clamp(-2, 2))
             row_weight.append(weight)
+            row_same.append(clear > 0.3)
         grids.append(torch.stack(row_grid))
         weights.append(torch.stack(row_weight))
-    return Links(torch.from_numpy(np.asarray(sources)).to(device), torch.stack(grids), torch.stack(weights))
+        same.append(torch.stack(row_same))
+    return Links(torch.from_numpy(np.asarray(sources)).to(device), torch.stack(grids), torch.stack(weights), torch.stack(same))
 
 
 def warp_error(pictures: Float[Tensor, "n 3 h w"], links: Links) -> float:

@@ -6,7 +6,7 @@ from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor
 
-from recon.depthviews import SEEN, Links
+from recon.depthviews import Links
 
 
 def matched_iou(found: Int[ndarray, "*n"], true: Int[ndarray, "*n"], least: int = 50, ignore: int = -1) -> list[float]:
@@ -62,7 +62,7 @@ def view_agreement(labels: Int[Tensor, "n h w"], links: Links, inside: int = 1) 
     for rank in range(links.sources.shape[1]):
         theirs = links.warped(sources[:, None], rank, "nearest")[:, 0]
         border = links.warped(near[:, None].float(), rank, "nearest")[:, 0] > 0
-        asked = (links.weight[:, rank] > SEEN) & ~near & ~border & (labels >= 0) & (theirs >= 0)
+        asked = links.same[:, rank] & ~near & ~border & (labels >= 0) & (theirs >= 0)
         same += int((asked & (theirs == sources)).sum())
         total += int(asked.sum())
     return same / max(total, 1)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kernels.regions import flood, grow
-from recon.depthviews import SEEN, DepthViews, link, nearest
+from recon.depthviews import DepthViews, link, nearest
 from recon.understanding.small.networks import Understood
 
 SCALE, LEAST = 1.0, 12
@@ -170,7 +170,7 @@ def _overlapping(regions: Regions, views: DepthViews, neighbours: int) -> tuple[
         for k, j in enumerate(sources[i]):
             # Region numbers as double would be exact; as float they are up to 16 million.
             other = F.grid_sample(maps[j][None, None], links.grid[i, k][None].cpu(), mode="nearest", padding_mode="border", align_corners=False)[0, 0].numpy()
-            good = (links.weight[i, k] > SEEN).cpu().numpy()
+            good = links.same[i, k].cpu().numpy()
             mine, theirs = regions.maps[i][good].astype(np.int64), other[good].astype(np.int64)
             key, count = np.unique(mine * total + theirs, return_counts=True)
             a, b = key // total, key % total
