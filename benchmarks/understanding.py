@@ -236,9 +236,9 @@ def clicked_result(folder: Path, masks: Path, rounds: int) -> tuple[list[dict[st
             depth, x, y = max(missed, wrong)
             if depth >= 3:
                 clicks.append(Click(i, ((x + 0.5) / w, (y + 0.5) / h), missed >= wrong))
-        answer = selection(asked, said, clicks)
-        assert answer.labels is not None
-        found = answer.labels > 0
+                answer = selection(asked, said, clicks)
+                assert answer.labels is not None
+                found = answer.labels > 0
         iou = [float((found[i] & true[i]).sum() / max((found[i] | true[i]).sum(), 1)) for i in range(n)]
         others = [iou[i] for i in range(n) if i not in photos]
         out.append({"clicks": len(clicks), "unclicked_mean": round(float(np.mean(others)), 4), "unclicked_worst": round(min(others), 4), "clicked": [round(iou[i], 4) for i in photos]})

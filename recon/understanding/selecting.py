@@ -74,7 +74,8 @@ def select(
 
     how, count = evidence or Evidence(), len(regions)
     if not len(outside):
-        return _things(inside, merge(regions, edges, how), regions)
+        label = merge(regions, edges, how)
+        return np.isin(label, label[inside]).astype(np.float64)
     feature = unit(regions.feature)
     shared = np.sqrt(edges.shared) * how.weight
     odds = log_odds(how, feature, unit(regions.normal), edges.a, edges.b, edges.border, edges.outline, edges.step, shared, edges.share * shared)
@@ -88,15 +89,6 @@ def select(
     sure = np.where(there, 2 * first - 1, 0)
     sure[inside], sure[outside] = 1, -1
     return np.where(there, first, _spread(sure, feature, regions, graph))
-
-
-def _things(inside: Int[ndarray, "p"], label: Int[ndarray, "r"], regions: Regions) -> Float[ndarray, "r"]:
-    """The merged things that were clicked on. Where a part of an object was merged with what it stands on, a click on the object means the object."""
-    objects = inside[regions.thing[inside] > 0.5]
-    places = inside[regions.thing[inside] <= 0.5]
-    chosen = np.isin(label, label[places]) | (np.isin(label, label[objects]) & (regions.thing > 0.3))
-    chosen[inside] = True
-    return chosen.astype(np.float64)
 
 
 def _spread(sure: Float[ndarray, "r"], feature: Float[ndarray, "r c"], regions: Regions, graph: Any) -> Float[ndarray, "r"]:
