@@ -384,7 +384,10 @@ def pictures(arguments: argparse.Namespace) -> None:
                 picture = cv2.imread(str(files[len(files) // 2]))
                 assert picture is not None
                 row.append(cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA))
-        rows.append(np.concatenate(row, axis=1))
+        if len(arguments.results) == 1 and len(row) % 3 == 0:  # a single result is no row of a table
+            rows += [np.concatenate(row[k : k + 3], axis=1) for k in range(0, len(row), 3)]
+        else:
+            rows.append(np.concatenate(row, axis=1))
     cv2.imwrite(str(arguments.out), np.concatenate(rows))
 
 

@@ -43,7 +43,7 @@ class SemanticModel(_Loaded):
 
     @torch.no_grad()
     def predict(self, photos: Sequence[UInt8[ndarray, "h w 3"]]) -> Predictions:
-        """Scores of the model's classes, at the size of its answers."""
+        """Scores of the model's classes, about the size of its answers."""
         names = tuple(str(self.model.config.id2label[i]) for i in range(len(self.model.config.id2label)))
         maps = []
         for photo in photos:
@@ -51,9 +51,10 @@ class SemanticModel(_Loaded):
             if hasattr(out, "class_queries_logits"):  # masks with classes: each pixel's score is the sum over the masks that hold it
                 chance = out.class_queries_logits.softmax(-1)[0, :, :-1]
                 score = torch.einsum("qc,qhw->chw", chance, out.masks_queries_logits[0].sigmoid())
-                maps.append((score / score.sum(0, keepdim=True).clamp(min=1e-6)).float().cpu())
+                scores = (score / score.sum(0, keepdim=True).clamp(min=1e-6)).float()
             else:
-                maps.append(out.logits[0].float().softmax(0).cpu())
+                scores = out.logits[0].float().softmax(0)
+            maps.append(_of_photo_shape(scores.cpu(), photo))
         return Predictions("scores", tuple(maps), names)
 
 
@@ -171,7 +172,7 @@ class DepthModel(_Loaded):
         return Predictions("heat", tuple(_of_photo_shape(m, p) for m, p in zip(maps, photos)), ("depth",))
 
 
-def _of_photo_shape(m: Float[Tensor, "c h w"], photo: UInt8[ndarray, "h2 w2 3"]) -> Float[Tensor, "c h w2"]:
+def _of_photo_shape(m: Float[Tensor, "c h w"], photo: UInt8[ndarray, "h2 w2 3"]) -> Float[Tensor, "c h3 w3"]:
     """A map that covers the whole photo, in the photo's shape: models squeeze photos to squares."""
     h, w = photo.shape[:2]
     size = (max(m.shape[1], round(m.shape[2] * h / w)), max(m.shape[2], round(m.shape[1] * w / h)))
