@@ -14,12 +14,12 @@ from data.worlds.labels import CLASSES, PATTERNS
 from recon.depthviews import DepthViews, link, nearest
 from recon.understanding.asked import Asked
 from recon.understanding.evaluation import view_agreement
-from recon.understanding.instances import NEIGHBOURS, agreed, by_size
+from recon.understanding.instances import NEIGHBOURS, agreed, joined
 from recon.understanding.lifting import Lifted, LiftedField
-from recon.understanding.merging import Evidence, merge
+from recon.understanding.merging import Evidence
 from recon.understanding.prediction import Predictions
-from recon.understanding.regions import Regions, edges_of, measured, of_pixels, regions_of
-from recon.understanding.selecting import Click, clicked, select, walked
+from recon.understanding.regions import Regions, edges_of, measured, regions_of
+from recon.understanding.selecting import Click, clicked, conductances, select, walked
 from recon.understanding.small.networks import Understood
 
 DUST = 1e-3
@@ -173,10 +173,7 @@ def colored(features: Float[ndarray, "p e"], how: tuple[ndarray, ndarray, ndarra
 
 def _joined(regions: Regions, said: Understood, views: DepthViews, evidence: Evidence | None) -> Int[ndarray, "n h w"]:
     dust = DUST * regions.maps[0].size * len(views) ** 0.5  # in how many photos a small thing is seen is not known; in some
-    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS), evidence, dust), regions)
-    if len(views) > 1:
-        labels = agreed(labels, link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1))))
-    return by_size(labels)
+    return joined(regions, said, views, evidence, dust)
 
 
 def _sums(maps: Float[ndarray, "n c h w"], labels: Int[ndarray, "n h w"]) -> Float[ndarray, "l c"]:
@@ -188,17 +185,7 @@ def _sums(maps: Float[ndarray, "n c h w"], labels: Int[ndarray, "n h w"]) -> Flo
 
 def _smooth(chance: Float[ndarray, "r"], regions: Regions, said: Understood, views: DepthViews, pull: float = 0.5) -> Float[ndarray, "r"]:
     """Chances that agree between regions that are likely one thing: a random walk that may end anywhere."""
-    from scipy.sparse import coo_array
-
-    from recon.understanding.merging import log_odds
-    from recon.understanding.regions import unit
-
-    edges, how, count = edges_of(regions, said, views, NEIGHBOURS), Evidence(), len(regions)
-    shared = np.sqrt(edges.shared) * how.weight
-    odds = log_odds(how, unit(regions.feature), unit(regions.normal), edges.a, edges.b, edges.border, edges.outline, edges.step, shared, edges.share * shared)
-    weight = (edges.border + shared) * np.exp(np.clip(odds, -9, 4))
-    graph = coo_array((weight, (edges.a, edges.b)), shape=(count, count)).tocsr()
-    graph = graph + graph.T
+    graph = conductances(regions, edges_of(regions, said, views, NEIGHBOURS), steep=1.0, most=4.0)
     ends = pull * regions.pixels
     return walked(graph, ends * chance, ends)
 

@@ -7,7 +7,7 @@ from numpy import ndarray
 
 from recon.depthviews import DepthViews, Links, link, nearest
 from recon.understanding.merging import Evidence, merge
-from recon.understanding.regions import edges_of, of_pixels, regions_of
+from recon.understanding.regions import Regions, edges_of, of_pixels, regions_of
 from recon.understanding.small.networks import Understood
 
 NEIGHBOURS = 6
@@ -21,8 +21,16 @@ def instances(said: Understood, views: DepthViews | None = None, evidence: Evide
     Args:
         views: the same photos with depth, at the size of the network's answers.
     """
-    regions = regions_of(said, views=views)
-    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS), evidence), regions)
+    return joined(regions_of(said, views=views), said, views, evidence)
+
+
+def joined(regions: Regions, said: Understood, views: DepthViews | None = None, evidence: Evidence | None = None, dust: float = 0.0) -> Int[ndarray, "n h w"]:
+    """The same from regions that are known already.
+
+    Args:
+        dust: see `merging.merge`.
+    """
+    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS), evidence, dust), regions)
     if views is not None and len(views) > 1:
         labels = agreed(labels, link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1))))
     return by_size(labels)

@@ -70,25 +70,34 @@ def select(
     decide, first in the photos that were clicked in; who clicks there looks at them until they are right, so that all
     of each then says what belongs to the thing and what does not, to the photos that nobody clicked in.
     """
-    from scipy.sparse import coo_array
-
-    how, count = evidence or Evidence(), len(regions)
+    how = evidence or Evidence()
     if not len(outside):
         label = merge(regions, edges, how)
         return np.isin(label, label[inside]).astype(np.float64)
-    feature = unit(regions.feature)
-    shared = np.sqrt(edges.shared) * how.weight
-    odds = log_odds(how, feature, unit(regions.normal), edges.a, edges.b, edges.border, edges.outline, edges.step, shared, edges.share * shared)
-    conductance = (edges.border + shared) * np.exp(np.clip(STEEP * odds, -9, 9))
-    graph = coo_array((conductance, (edges.a, edges.b)), shape=(count, count)).tocsr()
-    graph = graph + graph.T
-    sure = np.zeros(count)
+    feature, graph = unit(regions.feature), conductances(regions, edges, how)
+    sure = np.zeros(len(regions))
     sure[inside], sure[outside] = 1, -1
     first = _spread(sure, feature, regions, graph)
     there = np.isin(regions.view, np.unique(regions.view[np.concatenate([inside, outside])]))
     sure = np.where(there, 2 * first - 1, 0)
     sure[inside], sure[outside] = 1, -1
     return np.where(there, first, _spread(sure, feature, regions, graph))
+
+
+def conductances(regions: Regions, edges: Edges, evidence: Evidence | None = None, steep: float = STEEP, most: float = 9.0) -> Any:
+    """How easily a walker passes between regions, as a symmetric sparse matrix.
+
+    Args:
+        steep: how much the log-odds of one thing say; ``most``: at most so much, in either direction 9 at most.
+    """
+    from scipy.sparse import coo_array
+
+    how, count = evidence or Evidence(), len(regions)
+    shared = np.sqrt(edges.shared) * how.weight
+    odds = log_odds(how, unit(regions.feature), unit(regions.normal), edges.a, edges.b, edges.border, edges.outline, edges.step, shared, edges.share * shared)
+    weight = (edges.border + shared) * np.exp(np.clip(steep * odds, -9, most))
+    graph = coo_array((weight, (edges.a, edges.b)), shape=(count, count)).tocsr()
+    return graph + graph.T
 
 
 def _spread(sure: Float[ndarray, "r"], feature: Float[ndarray, "r c"], regions: Regions, graph: Any) -> Float[ndarray, "r"]:

@@ -48,6 +48,17 @@ def test_dino_and_clip(photos, tmp_path: Path) -> None:
         model.text(["a cup"])
 
 
+def test_clip_is_asked_in_words(photos, tmp_path: Path) -> None:
+    from tests.recon.editing.toys import clip
+
+    model = open_model(str(clip(tmp_path)), "features", CPU)
+    said, words = model.predict(photos), model.text(["a leaf", "a red leaf"])
+    assert said.channels == words.shape[1] == 16
+    assert torch.allclose(words.norm(dim=1), torch.ones(2), atol=1e-4)
+    relevancy = torch.einsum("te,ehw->thw", words, torch.nn.functional.normalize(said.maps[0], dim=0))
+    assert relevancy.abs().max() <= 1 + 1e-4
+
+
 def test_depth_anything(photos, tmp_path: Path) -> None:
     backbone = transformers.Dinov2Config(hidden_size=24, num_hidden_layers=4, num_attention_heads=2, image_size=56, patch_size=14, out_indices=[1, 2, 3, 4], apply_layernorm=True, reshape_hidden_states=False)
     config = transformers.DepthAnythingConfig(backbone_config=backbone, reassemble_hidden_size=24, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, head_hidden_size=8)
