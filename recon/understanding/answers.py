@@ -8,24 +8,24 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
+from torch import Tensor
 from torch.nn import functional as F
 
 from data.worlds.labels import CLASSES, PATTERNS
-from recon.depthviews import DepthViews, link, nearest
 from recon.understanding.asked import Asked
 from recon.understanding.evaluation import view_agreement
 from recon.understanding.instances import NEIGHBOURS, agreed, joined
 from recon.understanding.lifting import Lifted, LiftedField
 from recon.understanding.merging import Evidence
 from recon.understanding.prediction import Predictions
-from recon.understanding.regions import Regions, edges_of, measured, regions_of
+from recon.understanding.regions import Regions, edges_of, measured, points_of, regions_of
 from recon.understanding.selecting import Click, clicked, conductances, select, walked
 from recon.understanding.small.networks import Understood
 
 DUST = 1e-3
 """Share of a photo that a thing must have, times the square root of the number of photos, not to be swept up by a neighbour."""
-FLAT = Evidence((2.5, -1.0, 0.0, 0.0, -45.0, -25.0), (1.5, 0.5, 0.0))
-"""One plane: as `Evidence`, by normals and steps of depth alone."""
+FLAT = Evidence((3.0, -1.0, 0.0, -18.0, 0.0, -25.0), (2.0, 0.5, -12.0))
+"""One plane: by how alike the planes are that the regions lie in (`_plane_features`), and steps of depth."""
 MATERIAL = Evidence((3.0, -2.0, -1.0, -7.0, 0.0, 0.0), (1.0, 1.0, -7.0))
 """One material: by how alike materials look; outlines between things hardly matter."""
 
@@ -53,7 +53,7 @@ def things(asked: Asked, said: Understood, given: Int[ndarray, "n h w"] | None =
     """
     views = asked.views
     regions = regions_of(said, views=views) if given is None else measured(given, said, views)
-    labels = _joined(regions, said, views, None)
+    labels = _joined(regions, said, asked, None)
     score = _sums(torch.softmax(said.classes, dim=1).cpu().numpy(), labels)
     kinds = score[:, 1:].argmax(1) + 1  # the sky is no thing: it is told by having no depth
     return _answer("instances", asked, labels, numbered([CLASSES[k] for k in kinds]), {"classes": [CLASSES[k] for k in kinds]})
@@ -63,36 +63,36 @@ def materials(asked: Asked, said: Understood) -> Answer:
     """Surfaces of one material, named by their pattern."""
     other = replace(said, instance=said.material)
     regions = regions_of(other, views=asked.views)
-    labels = _joined(regions, other, asked.views, MATERIAL)
+    labels = _joined(regions, other, asked, MATERIAL)
     score = _sums(torch.softmax(said.patterns, dim=1).cpu().numpy(), labels)
     return _answer("materials", asked, labels, numbered([PATTERNS[k] for k in score.argmax(1)]), {})
 
 
 def planes(asked: Asked, said: Understood) -> Answer:
     """Flat surfaces; label 0 is what is not flat."""
-    regions = regions_of(said, views=asked.views)
-    labels = _joined(regions, said, asked.views, FLAT)
+    other = replace(said, instance=_plane_features(asked, said))
+    regions = regions_of(other, views=asked.views)
+    labels = _joined(regions, other, asked, FLAT)
     flat = _sums(torch.sigmoid(said.flat).cpu().numpy(), labels)[:, 0]
     size = np.bincount(labels.reshape(-1))
-    good = (flat > 0.5) & (size > 0.002 * labels.size / len(labels))
+    good = (flat > 0.5) & (size > 0.01 * labels[0].size * len(labels) ** 0.5)
     number = np.where(good, np.cumsum(good), 0)
     return _answer("planes", asked, number[labels], ("not flat", *(f"plane {i + 1}" for i in range(int(good.sum())))), {})
 
 
 def classes(asked: Asked, scores: Predictions) -> Answer:
     """Named classes; every photo takes what all say together."""
-    blended = seen_together(scores, asked.views)
+    blended = seen_together(scores, asked)
     labels = np.stack([m.argmax(0).cpu().numpy() for m in blended.maps])
     return _answer("segment", asked, labels, scores.names, {})
 
 
 def foreground(asked: Asked, said: Understood) -> Answer:
     """The subject: the things, not ground, walls or sky, that the photos have in their middle."""
-    views = asked.views
-    regions = regions_of(said, views=views)
+    regions = regions_of(said, views=asked.views)
     thing = torch.sigmoid(said.thing[:, 0]).cpu().numpy()
     chance = _sums(thing[:, None], regions.maps)[:, 0]
-    heat = _smooth(chance, regions, said, views)[regions.maps]
+    heat = _smooth(chance, regions, said, asked)[regions.maps]
     return _answer("foreground", asked, (heat > 0.5).astype(np.int64), ("background", "subject"), {}, heat)
 
 
@@ -100,26 +100,29 @@ def selection(asked: Asked, said: Understood, clicks: Sequence[Click]) -> Answer
     """What was clicked on."""
     regions = regions_of(said, views=asked.views)
     inside, outside = clicked(clicks, regions)
-    heat = select(inside, outside, regions, edges_of(regions, said, asked.views, NEIGHBOURS))[regions.maps]
-    labels = agreed((heat > 0.5).astype(np.int64), link(asked.views, nearest(asked.views.cameras, min(NEIGHBOURS, len(asked.views) - 1))), 1, 1.0)
+    heat = select(inside, outside, regions, edges_of(regions, said, asked.views, NEIGHBOURS, asked.links))[regions.maps]
+    labels = (heat > 0.5).astype(np.int64)
+    if asked.links is not None:
+        labels = agreed(labels, asked.links, 1, 1.0)
     return _answer("select", asked, labels, ("rest", "selected"), {}, heat)
 
 
 def values(task: str, asked: Asked, predictions: Predictions) -> Answer:
     """Features, normals, edges and the like: every photo shows what all say together."""
-    return Answer(task, values=seen_together(predictions, asked.views), facts={})
+    return Answer(task, values=seen_together(predictions, asked), facts={})
 
 
 # --- inside ------------------------------------------------------------------------------------------------------
 
 
-def seen_together(predictions: Predictions, views: DepthViews, own: float = 0.5) -> Predictions:
+def seen_together(predictions: Predictions, asked: Asked, own: float = 0.5) -> Predictions:
     """Each photo's prediction blended with those of the others that see the same places.
 
     Args:
         own: weight of the photo's own beside the others, which have up to one each.
     """
-    if len(views) < 2:
+    views, links = asked.views, asked.links
+    if links is None:
         return predictions
     size = views.depth.shape[1:]
     maps = torch.stack([F.interpolate(m[None].float(), size, mode="bilinear", align_corners=False)[0] if m.shape[1:] != size else m.float() for m in predictions.maps])
@@ -127,7 +130,6 @@ def seen_together(predictions: Predictions, views: DepthViews, own: float = 0.5)
     turn = torch.from_numpy(views.cameras.camera_to_world[:, :3, :3]).to(maps)
     if predictions.kind == "normals":
         maps = torch.einsum("nij,njhw->nihw", turn, maps)
-    links = link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1)))
     out, total = links.blended(maps, own)
     if predictions.kind == "scores":
         out = out / out.sum(1, keepdim=True).clamp(min=1e-9)
@@ -171,9 +173,37 @@ def colored(features: Float[ndarray, "p e"], how: tuple[ndarray, ndarray, ndarra
     return np.round(np.clip((features @ axes - offset) / (4 * spread) + 0.5, 0, 1) * 255).astype(np.uint8)
 
 
-def _joined(regions: Regions, said: Understood, views: DepthViews, evidence: Evidence | None) -> Int[ndarray, "n h w"]:
-    dust = DUST * regions.maps[0].size * len(views) ** 0.5  # in how many photos a small thing is seen is not known; in some
-    return joined(regions, said, views, evidence, dust)
+def _joined(regions: Regions, said: Understood, asked: Asked, evidence: Evidence | None) -> Int[ndarray, "n h w"]:
+    dust = DUST * regions.maps[0].size * len(asked.views) ** 0.5  # in how many photos a small thing is seen is not known; in some
+    return joined(regions, said, asked.views, evidence, dust, asked.links)
+
+
+def _plane_features(asked: Asked, said: Understood, fine: float = 0.12) -> Float[Tensor, "n 6 h w"]:
+    """Unit vectors that are alike where pixels lie in one plane: its normal N and offset d as (cos(d / s) N, sin(d / s) N).
+
+    The normal is that of the depth, or the network's where depth breaks off or is unknown.
+
+    Args:
+        fine: s, relative to how far the scene reaches; planes three times as far apart are as unlike as can be.
+    """
+    views, n = asked.views, len(asked.views)
+    points = torch.from_numpy(np.stack([points_of(views, i) for i in range(n)])).permute(0, 3, 1, 2).float()
+    known = (views.depth.cpu() > 0)[:, None]
+    centre = points.permute(0, 2, 3, 1)[known[:, 0]].median(0).values[None, :, None, None] if known.any() else torch.zeros(1, 3, 1, 1)
+    points = points - centre
+    soft = F.avg_pool2d(F.pad(points, (2, 2, 2, 2), mode="replicate"), 5, 1)
+    across = F.pad(soft[..., 4:] - soft[..., :-4], (2, 2, 0, 0), mode="replicate")
+    down = F.pad(soft[..., 4:, :] - soft[..., :-4, :], (0, 0, 2, 2), mode="replicate")
+    normal = F.normalize(torch.cross(down, across, dim=1), dim=1)
+    turn = torch.from_numpy(views.cameras.camera_to_world[:, :3, :3]).float()
+    guessed = torch.einsum("nij,njhw->nihw", turn, said.normal.cpu())
+    inside = -F.max_pool2d(-known.float(), 7, 1, 3) > 0
+    # Across a break of depth the surface seems to turn away from the camera: there, and nowhere else, network and depth contradict each other much.
+    trusted = inside & ((normal * guessed).sum(1, keepdim=True) > 0.3)
+    normal = torch.where(trusted, normal, guessed)
+    reach = points.norm(dim=1)[known[:, 0]].median() if known.any() else torch.ones(())
+    angle = (normal * points).sum(1, keepdim=True) / (fine * reach).clamp(min=1e-9)
+    return F.normalize(torch.cat([angle.cos() * normal, angle.sin() * normal], dim=1), dim=1)
 
 
 def _sums(maps: Float[ndarray, "n c h w"], labels: Int[ndarray, "n h w"]) -> Float[ndarray, "l c"]:
@@ -183,15 +213,14 @@ def _sums(maps: Float[ndarray, "n c h w"], labels: Int[ndarray, "n h w"]) -> Flo
     return np.stack([np.bincount(flat, maps[:, c].reshape(-1)) / count for c in range(maps.shape[1])], axis=1)
 
 
-def _smooth(chance: Float[ndarray, "r"], regions: Regions, said: Understood, views: DepthViews, pull: float = 0.5) -> Float[ndarray, "r"]:
+def _smooth(chance: Float[ndarray, "r"], regions: Regions, said: Understood, asked: Asked, pull: float = 0.5) -> Float[ndarray, "r"]:
     """Chances that agree between regions that are likely one thing: a random walk that may end anywhere."""
-    graph = conductances(regions, edges_of(regions, said, views, NEIGHBOURS), steep=1.0, most=4.0)
+    graph = conductances(regions, edges_of(regions, said, asked.views, NEIGHBOURS, asked.links), steep=1.0, most=4.0)
     ends = pull * regions.pixels
     return walked(graph, ends * chance, ends)
 
 
 def _answer(task: str, asked: Asked, labels: ndarray, names: Sequence[str], facts: dict[str, Any], heat: ndarray | None = None) -> Answer:
-    if len(asked.views) > 1:
-        every = link(asked.views, nearest(asked.views.cameras, min(4, len(asked.views) - 1)))
-        facts = {**facts, "views_agree": round(view_agreement(torch.from_numpy(labels).to(every.weight.device), every), 4)}
+    if asked.links is not None:
+        facts = {**facts, "views_agree": round(view_agreement(torch.from_numpy(labels).to(asked.links.weight.device), asked.links), 4)}
     return Answer(task, labels, tuple(names), heat=heat, facts=facts)

@@ -1,6 +1,7 @@
 """What is looked at: the photos of a result, small, with depth, and what the network says about them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,8 +10,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from data.errors import InputError
-from recon.depthviews import DepthViews, depths, resized, small_photos
+from recon.depthviews import DepthViews, Links, depths, link, nearest, resized, small_photos
 from recon.result import Result
+from recon.understanding.instances import NEIGHBOURS
 from recon.understanding.selecting import Click
 
 
@@ -27,6 +29,11 @@ class Asked:
     def names(self) -> list[str]:
         """File names of the photos without their suffix."""
         return [path.stem for path in self.result.scene.image_paths]
+
+    @cached_property
+    def links(self) -> Links | None:
+        """Where each photo's pixels are in those most like it; None for a lone photo."""
+        return link(self.views, nearest(self.views.cameras, min(NEIGHBOURS, len(self.views) - 1))) if len(self.views) > 1 else None
 
     @property
     def depth(self) -> tuple[Float[Tensor, "h w"], ...]:

@@ -24,15 +24,18 @@ def instances(said: Understood, views: DepthViews | None = None, evidence: Evide
     return joined(regions_of(said, views=views), said, views, evidence)
 
 
-def joined(regions: Regions, said: Understood, views: DepthViews | None = None, evidence: Evidence | None = None, dust: float = 0.0) -> Int[ndarray, "n h w"]:
+def joined(regions: Regions, said: Understood, views: DepthViews | None = None, evidence: Evidence | None = None, dust: float = 0.0, links: Links | None = None) -> Int[ndarray, "n h w"]:
     """The same from regions that are known already.
 
     Args:
         dust: see `merging.merge`.
+        links: where the photos show the same, if known already.
     """
-    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS), evidence, dust), regions)
-    if views is not None and len(views) > 1:
-        labels = agreed(labels, link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1))))
+    if links is None and views is not None and len(views) > 1:
+        links = link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1)))
+    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS, links), evidence, dust), regions)
+    if links is not None:
+        labels = agreed(labels, links)
     return by_size(labels)
 
 

@@ -35,6 +35,8 @@ class UnderstandingTraining:
     labels: Path | None = None
     """Light tuning instead: a folder of labelled photos (images/NAME.jpg, labels/NAME.png, names.json). The network stays as it is; what is written is
     an adapter for `lumigraph understand --adapter`."""
+    steps: int | None = None
+    """Length of an adapter's training in steps instead of minutes: the same on every machine."""
     rank: int = 4
     """Of the adapter's matrices."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kernels.regions import flood, grow
-from recon.depthviews import DepthViews, link, nearest
+from recon.depthviews import DepthViews, Links, link, nearest
 from recon.understanding.small.networks import Understood
 
 SCALE, LEAST = 1.0, 12
@@ -113,7 +113,7 @@ def measured(maps: Int[ndarray, "n h w"], said: Understood, views: DepthViews | 
     if views is not None:
         turn = views.cameras.camera_to_world[:, :3, :3]
         normal = np.einsum("nij,njhw->nihw", turn, normal)
-        points = np.stack([_points(views, i) for i in range(n)])
+        points = np.stack([points_of(views, i) for i in range(n)])
         known = (views.depth.cpu().numpy() > 0).reshape(-1)
         sums = np.stack([np.bincount(flat, np.where(known, points[..., d].reshape(-1), 0), count) for d in range(3)], axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -128,17 +128,18 @@ def measured(maps: Int[ndarray, "n h w"], said: Understood, views: DepthViews | 
     return Regions(maps, view, pixels, summed(feature), summed(normal.transpose(1, 0, 2, 3).reshape(3, -1)), place, thing)
 
 
-def edges_of(regions: Regions, said: Understood, views: DepthViews | None = None, neighbours: int = 6) -> Edges:
+def edges_of(regions: Regions, said: Understood, views: DepthViews | None = None, neighbours: int = 6, links: Links | None = None) -> Edges:
     """Which regions touch in a photo and, if the photos have depth, which show the same place in two.
 
     Args:
         neighbours: how many other photos each photo is compared with.
+        links: where the photos show the same, if known already.
     """
     outline = torch.sigmoid(said.outline[:, 0]).cpu().numpy()
     depth = None if views is None else views.depth.cpu().numpy()
     rows = [_touching(regions.maps, outline, depth, axis) for axis in (1, 2)]
     if views is not None and len(views) > 1:
-        rows.append(_overlapping(regions, views, neighbours))
+        rows.append(_overlapping(regions, links or link(views, nearest(views.cameras, min(neighbours, len(views) - 1)))))
     a, b = (np.concatenate([r[k] for r in rows]) for k in (0, 1))
     low, high = np.minimum(a, b), np.maximum(a, b)
     key, inverse = np.unique(low * len(regions) + high, return_inverse=True)
@@ -160,13 +161,12 @@ def _touching(maps: ndarray, outline: ndarray, depth: ndarray | None, axis: int)
     return a[apart].astype(np.int64), b[apart].astype(np.int64), np.ones_like(line), line, step, nothing, nothing
 
 
-def _overlapping(regions: Regions, views: DepthViews, neighbours: int) -> tuple[ndarray, ...]:
-    sources = nearest(views.cameras, min(neighbours, len(views) - 1))
-    links = link(views, sources)
+def _overlapping(regions: Regions, links: Links) -> tuple[ndarray, ...]:
+    sources = links.sources.cpu().numpy()
     maps = torch.from_numpy(regions.maps).float()
     out = []
     total = len(regions)
-    for i in range(len(views)):
+    for i in range(len(sources)):
         for k, j in enumerate(sources[i]):
             # Region numbers as double would be exact; as float they are up to 16 million.
             other = F.grid_sample(maps[j][None, None], links.grid[i, k][None].cpu(), mode="nearest", padding_mode="border", align_corners=False)[0, 0].numpy()
@@ -185,7 +185,8 @@ def _overlapping(regions: Regions, views: DepthViews, neighbours: int) -> tuple[
     return key // total, key % total, nothing, nothing, nothing, np.bincount(inverse, pixels) / times, np.bincount(inverse, shares) / times
 
 
-def _points(views: DepthViews, view: int) -> Float[ndarray, "h w 3"]:
+def points_of(views: DepthViews, view: int) -> Float[ndarray, "h w 3"]:
+    """World points of the pixels of a view; the camera's own place where the depth is unknown."""
     depth = views.depth[view].cpu().numpy()
     h, w = depth.shape
     pixels = np.stack(np.meshgrid(np.arange(w) + 0.5, np.arange(h) + 0.5), axis=-1).reshape(-1, 2)

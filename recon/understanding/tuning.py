@@ -17,7 +17,7 @@ from data.errors import InputError
 from data.images import load_rgba
 from recon.understanding.adapters import Adapter, save_adapter
 from recon.understanding.options import UnderstandingTraining
-from recon.understanding.small.networks import SHIPPED, UnderstandingNetwork, load_network
+from recon.understanding.small.networks import MULTIPLE, SHIPPED, UnderstandingNetwork, load_network
 
 IGNORED = 255
 """Label of pixels that nothing is said about."""
@@ -100,10 +100,14 @@ def tuned(adapter: Adapter, network: UnderstandingNetwork, data: LabelledPhotos,
     # Rare labels count for more, but not as much as they are rare.
     weight = torch.from_numpy((counts.sum() / np.maximum(counts, 1)) ** 0.35).float().to(device)
     began, step, total, sums, told = time.perf_counter(), 0, 60 * options.minutes, 0.0, 0
-    while (spent := time.perf_counter() - began) < total:
+    while True:
+        spent = time.perf_counter() - began
+        share = spent / total if options.steps is None else step / options.steps
+        if share >= 1:
+            break
         warm = min(1.0, (step + 1) / 20)
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent / total)))
+            group["lr"] = 2e-3 * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
         photos, labels = _batch(data, 4 if device.type == "cpu" else 16, choice)
         scores = adapter.logits(network, photos.to(device))
         loss = F.cross_entropy(scores, labels.to(device), weight, ignore_index=IGNORED)
@@ -120,9 +124,10 @@ def tuned(adapter: Adapter, network: UnderstandingNetwork, data: LabelledPhotos,
     yield {"step": step, "seconds": time.perf_counter() - began, "loss": sums / max(step - told, 1)}
 
 
-def _batch(data: LabelledPhotos, count: int, choice: np.random.Generator, side: int = 256) -> tuple[Tensor, Tensor]:
-    """Random crops, mirrored half of the time, brighter and darker; labels at half size."""
+def _batch(data: LabelledPhotos, count: int, choice: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Random crops of at most 256 pixels a side, mirrored half of the time, brighter and darker; labels at half size."""
     photos, labels = [], []
+    side = min(256, max(-(-max(m.shape) // MULTIPLE) * MULTIPLE for m in data.labels))
     for i in choice.integers(0, len(data.photos), count):
         photo, label = data.photos[i], data.labels[i]
         h, w = label.shape
