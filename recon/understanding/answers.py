@@ -22,7 +22,7 @@ from recon.understanding.regions import Regions, edges_of, measured, points_of, 
 from recon.understanding.selecting import Click, clicked, conductances, select, walked
 from recon.understanding.small.networks import Understood
 
-DUST = 1e-3
+DUST = 4e-3
 """Share of a photo that a thing must have, times the square root of the number of photos, not to be swept up by a neighbour."""
 FLAT = Evidence((3.0, -1.0, 0.0, -18.0, 0.0, -25.0), (2.0, 0.5, -12.0))
 """One plane: by how alike the planes are that the regions lie in (`_plane_features`), and steps of depth."""
