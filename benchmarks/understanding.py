@@ -26,12 +26,12 @@ from data.cameras import Cameras
 from data.worlds import layout as L
 from data.worlds.labels import LabelBank, make_label_bank
 from recon.depthviews import DepthViews, link, nearest
-from recon.fields import image_rays, ray_to_z
+from recon.fields import ray_to_z
 from recon.general.engine import GeneralField
 from recon.understanding.evaluation import matched_iou, view_agreement
 from recon.understanding.instances import instances
-from recon.understanding.lifting import lift
-from recon.understanding.prediction import scores_of
+from recon.understanding.lifting import lift, rendered_first
+from recon.understanding.prediction import Predictions, scores_of
 from recon.understanding.small.predictor import Understander
 
 FITTED = range(91_000_000, 91_000_200)
@@ -181,13 +181,11 @@ def _world(bank: LabelBank, world: int, sources: list[int], novel: list[int], as
     seen = field_views(field, photos, cameras.select(sources))
     said = asked.understand(photos)
     found = instances(said, seen)
-    predictions = scores_of([torch.from_numpy(m) for m in found], [str(i) for i in range(int(found.max()) + 1)])
-    lifted = lift(predictions, field)
+    lifted = lift(_numbered(found), field)
     half = cameras.select(novel).resized(np.tile(np.array([w // 2, h // 2]), (len(novel), 1)))
     true = bank.segment[world, novel, 1::2, 1::2].numpy().astype(np.int64)
     blended = torch.stack([lifted.render_view(half, i).labels.view(h // 2, w // 2) for i in range(len(novel))]).numpy()
-    rgb = torch.stack([field.render(image_rays(cameras.select(novel), i, device=field.device)).rgb.view(h, w, 3).permute(2, 0, 1) for i in range(len(novel))])
-    alone = np.stack([instances(asked.understand(r[None]))[0] for r in rgb])
+    alone = np.stack([rendered_first(lambda rgb: _numbered(instances(asked.understand(rgb))), field, cameras.select(novel), i).maps[0].argmax(0).numpy() for i in range(len(novel))])
     apart = alone + (np.arange(len(novel)) * 1000)[:, None, None]  # render-then-predict knows nothing of one number in two views
     truth = true_views(bank, world, sources + novel)
     every = np.concatenate([found, blended])
@@ -199,6 +197,11 @@ def _world(bank: LabelBank, world: int, sources: list[int], novel: list[int], as
         "photos_scene": float(np.mean(matched_iou(found, bank.segment[world, sources, 1::2, 1::2].numpy().astype(np.int64)))),
         "agreement": agree,
     }  # fmt: skip
+
+
+def _numbered(labels: np.ndarray) -> Predictions:
+    """Label maps as predictions; the numbers are the names."""
+    return scores_of([torch.from_numpy(m) for m in labels], [str(i) for i in range(int(labels.max()) + 1)])
 
 
 def field_views(field: GeneralField, photos: torch.Tensor, cameras: Cameras) -> DepthViews:

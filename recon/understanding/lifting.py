@@ -5,6 +5,7 @@ surface with what each photo sees of it. Photos before whose surface something e
 the ray meets: labels jump where things end, and a mean along the ray would mix the thing with what stands behind it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,10 +95,10 @@ class LiftedField:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _at(self, points: Tensor, normals: Tensor | None) -> Lifted:
-        weights, pixels = zip(*(self._seen(i, points.double(), normals) for i in range(len(self.cameras))))
+        weights, pixels = zip(*(self.seen(i, points.double(), normals) for i in range(len(self.cameras))))
         return self._blended(torch.stack(weights, dim=1), torch.stack(pixels, dim=1))
 
-    def _seen(self, view: int, points: Tensor, normals: Tensor | None) -> tuple[Tensor, Tensor]:
+    def seen(self, view: int, points: Tensor, normals: Tensor | None) -> tuple[Tensor, Tensor]:
         """How well a photo sees points, and where in it they are (-1 to 1)."""
         depth = self.depth[view]
         projection = torch.from_numpy(self.cameras.projections[view]).to(points)
@@ -129,7 +130,7 @@ class LiftedField:
                 distance = to_distance(traced.coordinate[:, None], piece[1][:, None], piece[2][:, None]).double() * field.scale
                 points = some.origins.double() + some.directions.double() * distance
                 blend = (traced.weights[..., None] * traced.blend)[:, :-1].sum(1).float()
-                seen, pixels = zip(*(self._seen(int(v), points, None) for v in views))
+                seen, pixels = zip(*(self.seen(int(v), points, None) for v in views))
                 visible = torch.stack(seen, dim=1)
                 weight = blend * visible
                 # Where no photo's own surface is there, the colour weights decide alone, but hardly count.
@@ -207,6 +208,16 @@ def lift(predictions: Predictions, field: RadianceField | None, cameras: Cameras
     if cameras is None or depth is None:
         raise ValueError("give the photos' cameras and depth, or a general field")
     return LiftedField(checked(predictions, cameras), cameras, depth, field)
+
+
+def rendered_first(predict: Callable[[Float[Tensor, "1 3 h w"]], Predictions], field: RadianceField, cameras: Cameras, view: int) -> Predictions:
+    """The other strategy, render-then-predict, to compare with: the view is rendered, and the method asked about the rendering.
+
+    What it says of two views is not made one; labels without names share no numbers.
+    """
+    width, height = (int(v) for v in cameras.sizes[view])
+    rgb = field.render(image_rays(cameras, view, field.near, device=field.device)).rgb
+    return predict(rgb.view(height, width, 3).permute(2, 0, 1)[None])
 
 
 def filled(lifted: Lifted, places: Float[np.ndarray, "p 3"]) -> Lifted:

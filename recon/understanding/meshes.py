@@ -42,7 +42,7 @@ def face_labels(mesh: Triangles, labels: Sequence[Int[ndarray, "_ _"]], cameras:
     lifted = LiftedField(Predictions("heat", ()), cameras, depth)
     highest, keys, weights = max(int(m.max()) for m in labels) + 1, [], []
     for i, m in enumerate(labels):
-        weight, grid = (t.numpy() for t in lifted._seen(i, torch.from_numpy(centres), torch.from_numpy(across)))
+        weight, grid = (t.numpy() for t in lifted.seen(i, torch.from_numpy(centres), torch.from_numpy(across)))
         h, w = m.shape
         there = np.flatnonzero(weight > 0)
         x, y = (np.clip(((grid[there, d] + 1) / 2 * s).astype(int), 0, s - 1) for d, s in ((0, w), (1, h)))

@@ -1,6 +1,5 @@
 """Training of the shipped editor on before/after pairs of procedural worlds."""
 
-import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from recon.depthviews import nearness
 from recon.editing.options import EditorTraining
 from recon.editing.small.networks import SHIPPED, build, load, save, trainings
 from recon.editing.small.pipeline import BLOCK, SmallEditPipeline, blocks, encode
+from recon.halves import Halves
 
 
 def train_editor(options: EditorTraining, out: Path, device: torch.device) -> Iterator[dict[str, float]]:
@@ -35,39 +35,21 @@ def train_editor(options: EditorTraining, out: Path, device: torch.device) -> It
     models = [pipeline.unet, pipeline.text_encoder]
     for model in models:
         model.to(device)
-    parameters = [p for model in models for p in model.parameters()]
-    # On a GPU the networks work in half precision (bfloat16); what is optimised is a copy in single precision.
-    masters = [p.detach().clone() for p in parameters]
-    kept = [p.clone() for p in masters]
-    if device.type == "cuda":
-        for model in models:
-            model.to(torch.bfloat16)
-    optimizer = torch.optim.AdamW(masters, options.learning_rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=device.type == "cuda")
+    halves = Halves(models, options.learning_rate, 1e-3, options.average, warm_up=200)
     g, choice = torch.Generator(device).manual_seed(options.seed), np.random.default_rng(options.seed)
     objective = _Objective(pipeline, options, device)
     began, step, total, sums, told = time.perf_counter(), 0, 60 * options.minutes, torch.zeros((), device=device), 0
     while (spent := time.perf_counter() - began) < total:
-        warm = min(1.0, (step + 1) / 200)
-        for group in optimizer.param_groups:
-            group["lr"] = warm * options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * spent / total)))
         pairs = batch(bank, options.batch, options.sizes[step % len(options.sizes)], g, choice, options.in_worlds)
         loss = objective.loss(pairs, g, choice)
-        loss.backward()
-        for master, p in zip(masters, parameters, strict=True):
-            master.grad, p.grad = None if p.grad is None else p.grad.float(), None
-        nn.utils.clip_grad_norm_(masters, 1.0)
-        optimizer.step()
-        torch._foreach_copy_([p.data for p in parameters], masters)
-        torch._foreach_lerp_(kept, masters, 1 - min(options.average, (1 + step) / (10 + step)))
-        step += 1
+        halves.step(loss, spent / total)
+        step = halves.steps
         sums += loss.detach().float()
         if step % 200 == 0:
             yield {"step": step, "seconds": spent, "loss": float(sums) / (step - told)}
             sums.zero_()
             told = step
-    for model in models:
-        model.float()
-    torch._foreach_copy_([p.data for model in models for p in model.parameters()], kept)
+    halves.finish()
     for model in models:
         model.cpu().half()
     save(pipeline, out / "editor", {**_card(options, step, bank, device), "earlier": earlier})

@@ -1,6 +1,5 @@
 """Training of the shipped network on labelled procedural worlds."""
 
-import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from data.worlds.degrade import degrade, recolor
 from data.worlds.labels import LabelBank, Labelled, batch, creases, flat, make_label_bank, outlines
 from data.worlds.options import DegradeOptions
+from recon.halves import Halves
 from recon.understanding.options import UnderstandingTraining
 from recon.understanding.small.networks import SHIPPED, UnderstandingNetwork, Understood, load_network, read_card, save_network
 
@@ -37,38 +37,22 @@ def train_understanding(options: UnderstandingTraining, out: Path, device: torch
         old = SHIPPED if options.start_from == "shipped" else Path(options.start_from)
         network, earlier = load_network(old).requires_grad_(True).train(), trainings(old)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parameters = list(network.parameters())
-    # On a GPU the network works in half precision (bfloat16); what is optimised is a copy in single precision.
-    masters = [p.detach().clone() for p in parameters]
-    kept = [p.clone() for p in masters]
-    if device.type == "cuda":
-        network.to(torch.bfloat16)
-    optimizer = torch.optim.AdamW(masters, options.learning_rate, betas=(0.9, 0.98), weight_decay=1e-2, fused=device.type == "cuda")
+    halves = Halves([network], options.learning_rate, 1e-2, options.average, warm_up=300)
     g = torch.Generator(device).manual_seed(options.seed)
     run = _Recorded(network, device)
     began, step, total, sums, told = time.perf_counter(), 0, 60 * options.minutes, dict[str, Tensor](), 0
     while (spent := time.perf_counter() - began) < total:
-        warm = min(1.0, (step + 1) / 300)
-        for group in optimizer.param_groups:
-            group["lr"] = warm * options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * spent / total)))
         labelled = batch(bank, options.batch, VIEWS, options.sizes[step % len(options.sizes)], g, options.zoom)
         terms = losses(network.split(run(photographed(labelled.rgb, g))), labelled, options.samples, g)
         loss = sum((WEIGHTS[name] * term for name, term in terms.items()), torch.zeros((), device=device))
-        loss.backward()
-        for master, p in zip(masters, parameters, strict=True):
-            master.grad, p.grad = None if p.grad is None else p.grad.float(), None
-        nn.utils.clip_grad_norm_(masters, 1.0)
-        optimizer.step()
-        torch._foreach_copy_([p.data for p in parameters], masters)
-        torch._foreach_lerp_(kept, masters, 1 - min(options.average, (1 + step) / (10 + step)))
-        step += 1
+        halves.step(loss, spent / total)
+        step = halves.steps
         for name, term in terms.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + term.detach()
         if step % 200 == 0:
             yield {"step": step, "seconds": spent, **{name: float(value) / (step - told) for name, value in sums.items()}}
             sums, told = {}, step
-    network.float()
-    torch._foreach_copy_([p.data for p in network.parameters()], kept)
+    halves.finish()
     save_network(network, out / "understanding.safetensors", {**_card(options, step, bank, device), "earlier": earlier})
 
 

@@ -10,7 +10,7 @@ import torch
 
 from data.errors import InputError
 from data.images import save_image
-from data.worlds.labels import CLASSES, make_label_bank
+from data.worlds.labels import CLASSES, batch, make_label_bank
 from recon.understanding.adapters import Adapter, load_adapter, save_adapter
 from recon.understanding.options import UnderstandingTraining
 from recon.understanding.small.networks import SHIPPED, UnderstandingNetwork, load_network
@@ -48,6 +48,29 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(SHIPPED.read_bytes()[:5000])
     with pytest.raises(InputError, match="intact copy"):
         load_network(tmp_path / "a.safetensors")
+
+
+def test_training_lowers_the_loss_and_writes_what_can_be_loaded(tmp_path: Path) -> None:
+    from recon.halves import Halves
+    from recon.understanding.small.training import WEIGHTS, losses, train_understanding, trainings
+
+    o = UnderstandingTraining(minutes=0.03, worlds=4, views=2, bank=(64, 64), sizes=((64, 64),), batch=2, samples=32, seed=97)
+    list(train_understanding(o, tmp_path, torch.device("cpu")))
+    load_network(tmp_path / "understanding.safetensors")
+    assert trainings(tmp_path / "understanding.safetensors")[-1]["steps"] > 0
+    torch.manual_seed(0)
+    network, found = UnderstandingNetwork(), []
+    halves = Halves([network], 1e-3, 0.0, 0.9, warm_up=1)
+    labelled = batch(make_label_bank(range(9_700_000, 9_700_004), 64, 64, 2), 2, 2, (64, 64), torch.Generator().manual_seed(0))
+    for _ in range(25):
+        terms = losses(network(labelled.rgb), labelled, 32, torch.Generator().manual_seed(0))
+        loss = sum(WEIGHTS[name] * term for name, term in terms.items())
+        found.append(float(loss.detach()))
+        halves.step(loss, 0.0)
+    assert found[-1] < 0.8 * found[0]
+    last = network.out.weight.detach().clone()
+    halves.finish()
+    assert not torch.equal(network.out.weight, last), "what is kept is the mean, not the last"
 
 
 def labelled_folder(folder: Path, count: int = 3) -> Path:
