@@ -86,3 +86,21 @@ def drain(generator):
             next(generator)
         except StopIteration as end:
             return end.value
+
+
+def sample_result(folder: Path, every: int) -> Path:
+    """A reconstruction of the bundled sample at a glance, of every so-manieth photo."""
+    import shutil
+
+    from data.progress import drained
+    from data.readers import read_scene
+    from data.writers import write_transforms
+    from recon.options import ReconstructOptions, Task
+    from recon.pipeline import reconstruct
+
+    few, out = folder / "few", folder / "result"
+    shutil.copytree(SAMPLE, few)
+    scene = read_scene(few, folder / "input")
+    write_transforms(few, scene.select(range(0, len(scene), every)))
+    drained(reconstruct(Task(few, out, ReconstructOptions(quality="glance", engine="general", device="cpu", turntable=False))))
+    return out

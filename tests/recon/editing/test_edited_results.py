@@ -12,34 +12,23 @@ import torch
 from data.errors import InputError
 from data.images import load_rgba, save_image
 from data.progress import drained
-from data.readers import read_scene
-from data.writers import write_transforms
 from recon.editing.options import EditOptions, EditTask
 from recon.editing.pipeline import edit, try_out
 from recon.editing.protocol import EditRequest
 from recon.editing.small.editor import SmallEditor
 from recon.editing.stack import read_stack
 from recon.engines import load_field
-from recon.options import ReconstructOptions, Task
-from recon.pipeline import reconstruct
 from recon.surface.asset import load_asset
 from recon.surface.realtime.stored import load_baked
+from tests.conftest import sample_result
 
 pytestmark = pytest.mark.slow
-SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "still_life"
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reconstruction at a glance, of every third photo."""
-    folder = tmp_path_factory.mktemp("edit")
-    few = folder / "few"
-    shutil.copytree(SAMPLE, few)
-    scene = read_scene(few, folder / "input")
-    write_transforms(few, scene.select(range(0, len(scene), 3)))
-    out = folder / "result"
-    drained(reconstruct(Task(few, out, ReconstructOptions(quality="glance", engine="general", device="cpu", turntable=False))))
-    return out
+    return sample_result(tmp_path_factory.mktemp("edit"), 3)
 
 
 def _middle(result: Path, share: float) -> str:

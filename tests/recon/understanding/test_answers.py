@@ -1,7 +1,6 @@
 """Questions about a whole result, from the bundled photos: what is written, and what editing and export make of it."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,13 @@ from app.export import ExportTask, export
 from app.understanding import write_understanding_page, write_understanding_view
 from data.errors import InputError
 from data.progress import drained
-from data.readers import read_scene
-from data.writers import write_transforms
 from recon.editing.regions import region_masks
-from recon.options import ReconstructOptions, Task
-from recon.pipeline import reconstruct
 from recon.result import open_result
 from recon.surface.asset import load_asset
 from recon.understanding.answered import region_on_mesh
 from recon.understanding.options import UnderstandOptions, UnderstandTask
 from recon.understanding.pipeline import understand
-from tests.conftest import SAMPLE
+from tests.conftest import sample_result
 
 pytestmark = pytest.mark.slow
 
@@ -30,14 +25,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reconstruction at a glance, of every fourth photo."""
-    folder = tmp_path_factory.mktemp("understand")
-    few = folder / "few"
-    shutil.copytree(SAMPLE, few)
-    scene = read_scene(few, folder / "input")
-    write_transforms(few, scene.select(range(0, len(scene), 4)))
-    out = folder / "result"
-    drained(reconstruct(Task(few, out, ReconstructOptions(quality="glance", engine="general", device="cpu", turntable=False))))
-    return out
+    return sample_result(tmp_path_factory.mktemp("understand"), 4)
 
 
 def ask(result: Path, task: str, **more) -> dict:
