@@ -314,7 +314,7 @@ def time_(arguments: argparse.Namespace) -> None:
                 row[f"{which}_{task}"] = round(time.perf_counter() - begun, 2)
                 begun = time.perf_counter()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    asked, network = look(open_result(arguments.result), 640), Understander.from_pretrained(None, device)
+    asked, network = look(open_result(arguments.result), 640, device), Understander.from_pretrained(None, device)
     for _ in range(2):
         begun = time.perf_counter()
         float(network.understand(asked.photos).thing.sum())

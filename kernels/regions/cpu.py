@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _root(parent, i):
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -14,7 +14,7 @@ def _root(parent, i):
     return i
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def grow(a, b, strength, count, scale, least):
     parent = np.arange(count, dtype=np.int32)
     size = np.ones(count, np.int32)
@@ -33,12 +33,18 @@ def grow(a, b, strength, count, scale, least):
                 parent[q] = p
                 size[p] += size[q]
                 inside[p] = max(s, max(inside[p], inside[q]))
+    number, label = np.full(count, -1, np.int32), np.empty(count, np.int32)
+    regions = 0
     for k in range(count):
-        parent[k] = _root(parent, k)
-    return parent
+        root = _root(parent, k)
+        if number[root] < 0:
+            number[root] = regions
+            regions += 1
+        label[k] = number[root]
+    return label
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def flood(labels, right, down):
     h, w = labels.shape
     best = np.full((h, w), np.float32(1e30), np.float32)
@@ -70,3 +76,10 @@ def flood(labels, right, down):
             if total < best[below, beside]:
                 best[below, beside] = total
                 heapq.heappush(queue, (total, np.int32(below), np.int32(beside), label))
+
+
+@njit(cache=True, nogil=True)
+def totals(labels, values, sums):
+    for c in range(values.shape[0]):
+        for p in range(len(labels)):
+            sums[labels[p], c] += values[c, p]

@@ -20,8 +20,7 @@ def grow(right: Float[ndarray, "h w-1"], down: Float[ndarray, "h-1 w"], scale: f
     from kernels.regions import cpu
 
     a, b, strength = _edges(np.asarray(right, np.float32), np.asarray(down, np.float32))
-    parent = cpu.grow(a, b, strength, right.shape[0] * down.shape[1], np.float32(scale), least)
-    return np.unique(parent, return_inverse=True)[1].reshape(right.shape[0], down.shape[1]).astype(np.int32)
+    return cpu.grow(a, b, strength, right.shape[0] * down.shape[1], np.float32(scale), least).reshape(right.shape[0], down.shape[1])  # type: ignore[no-any-return]
 
 
 def grow_reference(right: Float[ndarray, "h w-1"], down: Float[ndarray, "h-1 w"], scale: float, least: int) -> Int[ndarray, "h w"]:

@@ -11,14 +11,16 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.parallel import mapped
 from data.worlds.labels import CLASSES, PATTERNS
+from kernels.regions import totals
 from recon.understanding.asked import Asked
 from recon.understanding.evaluation import view_agreement
 from recon.understanding.instances import NEIGHBOURS, agreed, joined
 from recon.understanding.lifting import Lifted, LiftedField
 from recon.understanding.merging import Evidence
 from recon.understanding.prediction import Predictions
-from recon.understanding.regions import Regions, edges_of, measured, points_of, regions_of
+from recon.understanding.regions import THREADS, Regions, edges_of, measured, points_of, regions_of
 from recon.understanding.selecting import Click, clicked, conductances, select, walked
 from recon.understanding.small.networks import Understood
 
@@ -54,7 +56,7 @@ def things(asked: Asked, said: Understood, given: Int[ndarray, "n h w"] | None =
     views = asked.views
     regions = regions_of(said, views=views) if given is None else measured(given, said, views)
     labels = _joined(regions, said, asked, None)
-    score = _sums(torch.softmax(said.classes, dim=1).cpu().numpy(), labels)
+    score = _means(torch.softmax(said.classes, dim=1), labels)
     kinds = score[:, 1:].argmax(1) + 1  # the sky is no thing: it is told by having no depth
     return _answer("instances", asked, labels, numbered([CLASSES[k] for k in kinds]), {"classes": [CLASSES[k] for k in kinds]})
 
@@ -64,7 +66,7 @@ def materials(asked: Asked, said: Understood) -> Answer:
     other = replace(said, instance=said.material)
     regions = regions_of(other, views=asked.views)
     labels = _joined(regions, other, asked, MATERIAL)
-    score = _sums(torch.softmax(said.patterns, dim=1).cpu().numpy(), labels)
+    score = _means(torch.softmax(said.patterns, dim=1), labels)
     return _answer("materials", asked, labels, numbered([PATTERNS[k] for k in score.argmax(1)]), {})
 
 
@@ -73,7 +75,7 @@ def planes(asked: Asked, said: Understood) -> Answer:
     other = replace(said, instance=_plane_features(asked, said))
     regions = regions_of(other, views=asked.views)
     labels = _joined(regions, other, asked, FLAT)
-    flat = _sums(torch.sigmoid(said.flat).cpu().numpy(), labels)[:, 0]
+    flat = _means(torch.sigmoid(said.flat), labels)[:, 0]
     size = np.bincount(labels.reshape(-1))
     good = (flat > 0.5) & (size > 0.01 * labels[0].size * len(labels) ** 0.5)
     number = np.where(good, np.cumsum(good), 0)
@@ -90,9 +92,7 @@ def classes(asked: Asked, scores: Predictions) -> Answer:
 def foreground(asked: Asked, said: Understood) -> Answer:
     """The subject: the things, not ground, walls or sky, that the photos have in their middle."""
     regions = regions_of(said, views=asked.views)
-    thing = torch.sigmoid(said.thing[:, 0]).cpu().numpy()
-    chance = _sums(thing[:, None], regions.maps)[:, 0]
-    heat = _smooth(chance, regions, said, asked)[regions.maps]
+    heat = _smooth(regions.thing, regions, said, asked)[regions.maps]
     return _answer("foreground", asked, (heat > 0.5).astype(np.int64), ("background", "subject"), {}, heat)
 
 
@@ -137,7 +137,7 @@ def seen_together(predictions: Predictions, asked: Asked, own: float = 0.5) -> P
         out = F.normalize(out, dim=1)
     if predictions.kind == "normals":
         out = torch.einsum("nji,njhw->nihw", turn, out)
-    return Predictions(predictions.kind, tuple(out), predictions.names)
+    return Predictions(predictions.kind, tuple(out.cpu()), predictions.names)
 
 
 def on_mesh(answer: Answer, asked: Asked) -> Lifted:
@@ -206,11 +206,11 @@ def _plane_features(asked: Asked, said: Understood, fine: float = 0.12) -> Float
     return F.normalize(torch.cat([angle.cos() * normal, angle.sin() * normal], dim=1), dim=1)
 
 
-def _sums(maps: Float[ndarray, "n c h w"], labels: Int[ndarray, "n h w"]) -> Float[ndarray, "l c"]:
+def _means(maps: Float[Tensor, "n c h w"], labels: Int[ndarray, "n h w"]) -> Float[ndarray, "l c"]:
     """Mean of maps over labels."""
-    flat = labels.reshape(-1)
-    count = np.maximum(np.bincount(flat), 1)
-    return np.stack([np.bincount(flat, maps[:, c].reshape(-1)) / count for c in range(maps.shape[1])], axis=1)
+    count = int(labels.max()) + 1
+    sums = sum(mapped(lambda i: totals(labels[i].reshape(-1), maps[i].flatten(1), count), range(len(maps)), THREADS))
+    return sums / np.maximum(np.bincount(labels.reshape(-1)), 1)[:, None]  # type: ignore[no-any-return]
 
 
 def _smooth(chance: Float[ndarray, "r"], regions: Regions, said: Understood, asked: Asked, pull: float = 0.5) -> Float[ndarray, "r"]:

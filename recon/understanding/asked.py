@@ -35,14 +35,17 @@ class Asked:
         """Where each photo's pixels are in those most like it; None for a lone photo."""
         return link(self.views, nearest(self.views.cameras, min(NEIGHBOURS, len(self.views) - 1))) if len(self.views) > 1 else None
 
-    @property
+    @cached_property
     def depth(self) -> tuple[Float[Tensor, "h w"], ...]:
         """Along the optical axes."""
         return tuple(self.views.depth.cpu())
 
 
-def look(result: Result, side: int) -> Asked:
+def look(result: Result, side: int, device: torch.device | str = "cpu") -> Asked:
     """The photos of a result, the longest side at most ``side``.
+
+    Args:
+        device: where photos are compared; `Asked.photos` and `Asked.depth` are on the processor.
 
     Raises:
         InputError: the side is too small to see anything.
@@ -54,7 +57,7 @@ def look(result: Result, side: int) -> Asked:
     width, height = (max(2 * int(round(float(np.median(sizes[:, d])) * scale / 2)), 16) for d in (0, 1))
     photos = small_photos(result.scene, (width, height))
     half = resized(result.scene.posed(), (width // 2, height // 2))
-    return Asked(result, photos, DepthViews(torch.nn.functional.avg_pool2d(photos, 2), depths(result.baked, half), half))
+    return Asked(result, photos, DepthViews(torch.nn.functional.avg_pool2d(photos, 2), depths(result.baked, half), half).to(device))
 
 
 def full(labels: Int[ndarray, "h w"], size: tuple[int, int]) -> Int[ndarray, "h2 w2"]:

@@ -41,10 +41,10 @@ def joined(regions: Regions, said: Understood, views: DepthViews | None = None, 
 
 def by_size(labels: Int[ndarray, "*n"]) -> Int[ndarray, "*n"]:
     """The same segments, numbered from the largest, 0, to the smallest."""
-    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    counts = np.bincount(labels.reshape(-1))
     rank = np.empty(len(counts), np.int64)
     rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
-    return rank[inverse].reshape(labels.shape)
+    return rank[labels]
 
 
 def agreed(labels: Int[ndarray, "n h w"], links: Links, rounds: int = 2, own: float = 0.3) -> Int[ndarray, "n h w"]:

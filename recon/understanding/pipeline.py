@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from data.errors import InputError, OutputError
 from data.files import atomic_write, write_json
 from data.images import save_image
+from data.parallel import mapped
 from data.progress import Progress
 from recon.result import open_result
 from recon.understanding import answers as A
@@ -25,6 +26,7 @@ from recon.understanding.classical import ClassicalEdges, ColorRegions, Corners
 from recon.understanding.meshes import FaceLabels, colored_glb, face_labels, facts_of, labelled_glb, palette, part
 from recon.understanding.options import UnderstandOptions, UnderstandTask
 from recon.understanding.prediction import Predictions, checked
+from recon.understanding.regions import THREADS
 from recon.understanding.small.networks import Understood
 from recon.understanding.small.predictor import Understander
 
@@ -44,9 +46,9 @@ def understand(task: UnderstandTask) -> Generator[Progress, None, dict[str, Any]
     yield Progress("read", 0.0, "opening the scene")
     result = open_result(task.result)
     clicks = parsed(o.clicks, result) if o.task == "select" else []
-    asked = look(result, o.side)
     yield Progress("look", 0.0, "looking at the photos")
     device = _device(o.device)
+    asked = look(result, o.side, device)
     answer = yield from _answered(asked, o, clicks, device)
     out = task.out or task.result / "understanding" / o.task
     partial = out.with_name(f".{out.name}.part")
@@ -134,7 +136,7 @@ def _values(o: UnderstandOptions, said: Understood, photos: list[UInt8[ndarray, 
     if o.task == "normals":
         return Predictions("normals", tuple(said.normal.cpu()))
     if o.task == "depth":
-        return Predictions("heat", tuple(_nearness(asked.views.depth)[:, None]), ("depth",))
+        return Predictions("heat", tuple(_nearness(torch.stack(asked.depth))[:, None]), ("depth",))
     return Predictions("features", tuple(said.instance.cpu()))
 
 
@@ -203,13 +205,18 @@ def _written(answer: A.Answer, asked: Asked, o: UnderstandOptions, out: Path) ->
     }  # fmt: skip
     if answer.labels is not None:
         colors = palette(len(answer.names))
-        if answer.names[0] in ("background", "rest", "not flat"):
+        if answer.names[0] in ("background", "rest", "not flat"):  # label 0 is nothing that was asked for
             colors = np.concatenate([np.full((1, 3), 128, np.uint8), palette(len(answer.names) - 1)])
-        for i, name in enumerate(asked.names):
+        part_alone = answer.names[0] in ("background", "rest")
+
+        def drawn(i: int) -> None:
+            assert answer.labels is not None
+            name, mine = asked.names[i], answer.labels[i]
+            _save_labels(out / "maps" / f"{name}.png", _fitted(mine, None if answer.heat is None else answer.heat[i], sizes[i]), colors)
+            _overlay(out / "overlays" / f"{name}.jpg", asked, i, colors[mine], 0.55 * (mine > 0 if part_alone else 1.0))
+
+        for i, _ in enumerate(mapped(drawn, range(len(sizes)), THREADS)):
             yield Progress("write", 0.5 * i / len(sizes), f"photo {i + 1} of {len(sizes)}")
-            labels = _fitted(answer.labels[i], None if answer.heat is None else answer.heat[i], sizes[i])
-            _save_labels(out / "maps" / f"{name}.png", labels, colors)
-            _overlay(out / "overlays" / f"{name}.jpg", asked, i, colors[answer.labels[i]], 0.55 * (answer.labels[i] > 0 if answer.names[0] in ("background", "rest") else 1.0))
         yield Progress("write", 0.5, "colouring the mesh")
         mesh = result.asset.mesh
         faces = face_labels(mesh, list(answer.labels), asked.views.cameras, asked.depth)
@@ -226,11 +233,15 @@ def _written(answer: A.Answer, asked: Asked, o: UnderstandOptions, out: Path) ->
     if answer.values.kind == "features":
         some = torch.cat([m.flatten(1)[:, ::7].T for m in answer.values.maps]).cpu().numpy()
         how = A.pca_colors(some)
-    for i, name in enumerate(asked.names):
-        m = answer.values.maps[i].cpu().numpy()
-        picture = _shown(m, answer.values.kind, how)
-        save_image(out / "maps" / f"{name}.png", cv2.resize(picture, sizes[i], interpolation=cv2.INTER_LINEAR))
-        _overlay(out / "overlays" / f"{name}.jpg", asked, i, picture, 0.75)
+
+    def shown(i: int) -> None:
+        assert answer.values is not None
+        picture = _shown(answer.values.maps[i].cpu().numpy(), answer.values.kind, how)
+        save_image(out / "maps" / f"{asked.names[i]}.png", cv2.resize(picture, sizes[i], interpolation=cv2.INTER_LINEAR))
+        _overlay(out / "overlays" / f"{asked.names[i]}.jpg", asked, i, picture, 0.75)
+
+    for i, _ in enumerate(mapped(shown, range(len(sizes)), THREADS)):
+        yield Progress("write", 0.3 + 0.5 * i / len(sizes), f"photo {i + 1} of {len(sizes)}")
     colors = _shown(lifted.values.T[:, :, None].numpy(), answer.values.kind, how)[:, 0]
     atomic_write(out / "mesh.glb", colored_glb(result.asset.mesh, colors, dict(result.asset.provenance)))
     _save_values(out / "vertices.safetensors", lifted)

@@ -3,7 +3,7 @@
 They are what everything else works on: a few hundred a photo instead of a hundred thousand pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,12 +14,15 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from kernels.regions import flood, grow
+from data.parallel import mapped
+from kernels.regions import flood, grow, totals
 from recon.depthviews import DepthViews, Links, link, nearest
 from recon.understanding.small.networks import Understood
 
 SCALE, LEAST = 1.0, 12
 """Of the regions of a photo, see `kernels.regions.grow`; pixels at half size."""
+THREADS = 16
+"""Photos at once, at most; a photo takes little memory here."""
 RIDGE = 0.35
 """Mean chance of an outline from which on a region is but an outline."""
 
@@ -71,61 +74,74 @@ def regions_of(said: Understood, scale: float = SCALE, least: int = LEAST, views
     Args:
         views: the same photos with depth, at the size of the network's answers.
     """
-    outline = torch.sigmoid(said.outline[:, 0]).cpu().numpy()
-    feature = said.instance.cpu().numpy()
-    maps, start = [], 0
-    for o, f in zip(outline, feature):
-        across, down = 1 - (f[:, :, 1:] * f[:, :, :-1]).sum(0), 1 - (f[:, 1:] * f[:, :-1]).sum(0)
-        m = grow(np.maximum(o[:, 1:], o[:, :-1]) + 0.5 * across, np.maximum(o[1:], o[:-1]) + 0.5 * down, scale, least)
+    outline, f = torch.sigmoid(said.outline[:, 0]), said.instance
+    across, down = 1 - (f[:, :, :, 1:] * f[:, :, :, :-1]).sum(1), 1 - (f[:, :, 1:] * f[:, :, :-1]).sum(1)
+    right, below = torch.maximum(outline[:, :, 1:], outline[:, :, :-1]) + 0.5 * across, torch.maximum(outline[:, 1:], outline[:, :-1]) + 0.5 * down
+    borders = [x.cpu().numpy() for x in (outline, across, down, right, below)]
+
+    def one(view: int) -> Int[ndarray, "h w"]:
+        o, across, down, right, below = (x[view] for x in borders)
+        m = grow(right, below, scale, least)
         # Outlines are lines of pixels, which form regions of their own: they go to the side that they look like.
         pixels = np.bincount(m.reshape(-1))
         ridge = np.bincount(m.reshape(-1), o.reshape(-1)) / pixels > RIDGE
-        if not ridge.all():
+        if ridge.any() and not ridge.all():
             m = flood(np.where(ridge[m], -1, m).astype(np.int32), across, down)
-            m = np.unique(m, return_inverse=True)[1].reshape(m.shape)
-        maps.append(m + start)
-        start += int(m.max()) + 1
-    return measured(np.stack(maps), said, views)
+            m = (np.cumsum(~ridge) - 1).astype(np.int32)[m]
+        return m
+
+    return measured(_run_on(mapped(one, range(len(outline)), THREADS)), said, views)
 
 
 def photo_regions(photos: Sequence[UInt8[ndarray, "h w 3"]], scale: float = 150.0, least: int = LEAST) -> Int[ndarray, "n h w"]:
     """The classical way: regions by colour alone (differences of Lab colours), numbers run on from photo to photo."""
-    maps, start = [], 0
-    for photo in photos:
+    def one(photo: UInt8[ndarray, "h w 3"]) -> Int[ndarray, "h w"]:
         lab = cv2.cvtColor(cv2.GaussianBlur(photo, (0, 0), 0.8), cv2.COLOR_RGB2LAB).astype(np.float32)
         right, down = (np.linalg.norm(d, axis=2) for d in (lab[:, 1:] - lab[:, :-1], lab[1:] - lab[:-1]))
-        m = grow(right, down, scale, least) + start
-        maps.append(m)
-        start = int(m.max()) + 1
-    return np.stack(maps)
+        return grow(right, down, scale, least)
+
+    return _run_on(mapped(one, photos, THREADS))
+
+
+def _run_on(maps: Iterable[Int[ndarray, "h w"]]) -> Int[ndarray, "n h w"]:
+    """The same maps, numbers run on from photo to photo."""
+    out, start = [], 0
+    for m in maps:
+        out.append(m + start)
+        start += int(m.max()) + 1
+    return np.stack(out)
 
 
 def measured(maps: Int[ndarray, "n h w"], said: Understood, views: DepthViews | None) -> Regions:
     """Means over given regions."""
     n, h, w = maps.shape
-    flat = maps.reshape(-1)
-    count = int(flat.max()) + 1
+    count = int(maps.max()) + 1
+    feature, thing = said.instance, torch.sigmoid(said.thing)
+    turn = None if views is None else views.cameras.camera_to_world[:, :3, :3]
 
-    def summed(values: Float[ndarray, "c p"]) -> Float[ndarray, "r c"]:
-        return np.stack([np.bincount(flat, v, count) for v in values], axis=1)
+    def one(view: int) -> tuple[Int[ndarray, "k"], Float[ndarray, "k c"]]:
+        # Regions of one photo are neighbours by number, so that each photo's sums are a piece of the whole.
+        here = maps[view].reshape(-1)
+        first = int(here.min())
+        flat, some = here - first, int(here.max()) - first + 1
+        seen = torch.cat([feature[view], said.normal[view], thing[view], torch.ones_like(thing[view])]).flatten(1)
+        sums = [totals(flat, seen, some)]
+        if views is not None:
+            points = np.concatenate([points_of(views, view), np.ones((h, w, 1))], axis=2) * (views.depth[view].cpu().numpy() > 0)[..., None]
+            sums.append(totals(flat, torch.from_numpy(np.ascontiguousarray(points.reshape(-1, 4).T)), some))
+        return np.arange(first, first + some), np.concatenate(sums, axis=1)
 
-    normal = said.normal.cpu().numpy()
-    if views is not None:
-        turn = views.cameras.camera_to_world[:, :3, :3]
-        normal = np.einsum("nij,njhw->nihw", turn, normal)
-        points = np.stack([points_of(views, i) for i in range(n)])
-        known = (views.depth.cpu().numpy() > 0).reshape(-1)
-        sums = np.stack([np.bincount(flat, np.where(known, points[..., d].reshape(-1), 0), count) for d in range(3)], axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            place = sums / np.bincount(flat, known, count)[:, None]
-    else:
-        place = np.full((count, 3), np.nan)
-    view = np.zeros(count, np.int64)
-    view[flat] = np.repeat(np.arange(n), h * w)
-    feature = said.instance.cpu().numpy().transpose(1, 0, 2, 3).reshape(said.instance.shape[1], -1)
-    pixels = np.bincount(flat, minlength=count).astype(np.float64)
-    thing = np.bincount(flat, torch.sigmoid(said.thing).cpu().numpy().reshape(-1), count) / np.maximum(pixels, 1)
-    return Regions(maps, view, pixels, summed(feature), summed(normal.transpose(1, 0, 2, 3).reshape(3, -1)), place, thing)
+    c = feature.shape[1]
+    table, view = np.zeros((count, c + (9 if views is not None else 5))), np.zeros(count, np.int64)
+    for k, (rows, sums) in enumerate(mapped(one, range(n), THREADS)):
+        table[rows] += sums
+        view[rows[sums[:, c + 4] > 0]] = k
+    normal, pixels = table[:, c : c + 3], table[:, c + 4]
+    place = np.full((count, 3), np.nan)
+    if turn is not None:
+        normal = np.einsum("rij,rj->ri", turn[view], normal)
+        np.divide(table[:, -4:-1], table[:, -1:], out=place, where=table[:, -1:] > 0)
+    return Regions(maps, view, pixels, table[:, :c], normal, place, table[:, c + 3] / np.maximum(pixels, 1))
 
 
 def edges_of(regions: Regions, said: Understood, views: DepthViews | None = None, neighbours: int = 6, links: Links | None = None) -> Edges:
@@ -162,21 +178,22 @@ def _touching(maps: ndarray, outline: ndarray, depth: ndarray | None, axis: int)
 
 
 def _overlapping(regions: Regions, links: Links) -> tuple[ndarray, ...]:
-    sources = links.sources.cpu().numpy()
-    maps = torch.from_numpy(regions.maps).float()
-    out = []
-    total = len(regions)
-    for i in range(len(sources)):
-        for k, j in enumerate(sources[i]):
-            # Region numbers as double would be exact; as float they are up to 16 million.
-            other = F.grid_sample(maps[j][None, None], links.grid[i, k][None].cpu(), mode="nearest", padding_mode="border", align_corners=False)[0, 0].numpy()
-            good = links.same[i, k].cpu().numpy()
+    sources, total = links.sources.cpu().numpy(), len(regions)
+    maps = torch.from_numpy(regions.maps).to(links.grid.device).float()  # numbers up to 16 million are exact
+
+    def one(i: int) -> list[tuple[ndarray, ...]]:
+        there = maps[links.sources[i]][:, None]
+        others = F.grid_sample(there, links.grid[i], mode="nearest", padding_mode="border", align_corners=False)[:, 0].int().cpu().numpy()
+        same, out = links.same[i].cpu().numpy(), list[tuple[ndarray, ...]]()
+        for other, good in zip(others, same):
             mine, theirs = regions.maps[i][good].astype(np.int64), other[good].astype(np.int64)
             key, count = np.unique(mine * total + theirs, return_counts=True)
             a, b = key // total, key % total
             seen_a, seen_b = np.bincount(mine, minlength=total), np.bincount(theirs, minlength=total)
-            share = count / np.maximum(np.minimum(seen_a[a], seen_b[b]), 1)
-            out.append((a, b, count.astype(np.float64), share))
+            out.append((a, b, count.astype(np.float64), count / np.maximum(np.minimum(seen_a[a], seen_b[b]), 1)))
+        return out
+
+    out = [pair for pairs in mapped(one, range(len(sources)), THREADS) for pair in pairs]
     a, b, pixels, shares = (np.concatenate([o[k] for o in out]) for k in range(4))
     # A pair may be found from both sides; its pixels and its share are means then.
     both = np.minimum(a, b) * total + np.maximum(a, b)

@@ -1,8 +1,9 @@
 """Regions: the compiled loops against their twins."""
 
 import numpy as np
+import torch
 
-from kernels.regions import flood, flood_reference, grow, grow_reference
+from kernels.regions import flood, flood_reference, grow, grow_reference, totals, totals_reference
 
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
@@ -33,3 +34,9 @@ def test_flood_goes_the_cheap_way():
     labels[3, 2], labels[10, 15], labels[14, 0] = 0, 1, 2
     right, down = g.random((15, 17)).astype(np.float32), g.random((14, 18)).astype(np.float32)
     assert (flood_reference(labels.copy(), right, down) == flood(labels, right, down)).all()
+
+
+def test_totals_are_their_twin():
+    g = np.random.default_rng(2)
+    labels, values = g.integers(0, 7, 500), torch.from_numpy(g.normal(size=(5, 500)).astype(np.float32))
+    assert np.allclose(totals(labels, values, 9), totals_reference(labels, values, 9))
