@@ -24,11 +24,11 @@ import torch
 from benchmarks.common import about_this_run
 from data.cameras import Cameras
 from data.worlds import layout as L
-from data.worlds.labels import LabelBank, make_label_bank
+from data.worlds.labels import CLASSES, LabelBank, make_label_bank
 from recon.depthviews import DepthViews, link, nearest
 from recon.fields import ray_to_z
 from recon.general.engine import GeneralField
-from recon.understanding.evaluation import matched_iou, view_agreement
+from recon.understanding.evaluation import class_iou, matched_iou, view_agreement
 from recon.understanding.instances import instances
 from recon.understanding.lifting import lift, rendered_first
 from recon.understanding.prediction import Predictions, scores_of
@@ -156,7 +156,7 @@ def _judged(evidence: Any, world: int) -> float:
 
 
 def worlds(arguments: argparse.Namespace) -> None:
-    """Instances in novel views, both strategies with the same network, the same regions, the same merging."""
+    """Instances and classes in novel views, both strategies with the same network, the same regions, the same merging."""
     from recon.general.engine import GeneralModel
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -169,7 +169,7 @@ def worlds(arguments: argparse.Namespace) -> None:
         rows.append(row)
         print(world, {k: round(v, 3) for k, v in row.items()}, flush=True)
     mean = {k: round(float(np.mean([r[k] for r in rows])), 4) for k in rows[0]}
-    ratio = {k: round(mean[f"blend_{k}"] / mean[f"render_{k}"], 3) for k in ("each_view", "scene")}
+    ratio = {k: round(mean[f"blend_{k}"] / mean[f"render_{k}"], 3) for k in ("each_view", "scene", "classes")}
     print(json.dumps({"worlds": len(bank), **about_this_run(), "mean": mean, "ratio": ratio}, indent=1))
 
 
@@ -185,7 +185,18 @@ def _world(bank: LabelBank, world: int, sources: list[int], novel: list[int], as
     half = cameras.select(novel).resized(np.tile(np.array([w // 2, h // 2]), (len(novel), 1)))
     true = bank.segment[world, novel, 1::2, 1::2].numpy().astype(np.int64)
     blended = torch.stack([lifted.render_view(half, i).labels.view(h // 2, w // 2) for i in range(len(novel))]).numpy()
-    alone = np.stack([rendered_first(lambda rgb: _numbered(instances(asked.understand(rgb))), field, cameras.select(novel), i).maps[0].argmax(0).numpy() for i in range(len(novel))])
+    kinds = []
+
+    def predict(rgb: torch.Tensor) -> Predictions:
+        what = asked.understand(rgb)
+        kinds.append(asked.scores(what, rgb).maps[0].argmax(0).numpy())
+        return _numbered(instances(what))
+
+    alone = np.stack([rendered_first(predict, field, cameras.select(novel), i).maps[0].argmax(0).numpy() for i in range(len(novel))])
+    two_d = asked.scores(said, photos)
+    scores = lift(two_d, field)
+    lifted_kinds = torch.stack([scores.render_view(half, i).labels.view(h // 2, w // 2) for i in range(len(novel))]).numpy()
+    kind, photo_kind = (bank.classes[world].numpy().astype(np.int64)[bank.segment[world, v, 1::2, 1::2].numpy().astype(np.int64)] for v in (novel, sources))
     apart = alone + (np.arange(len(novel)) * 1000)[:, None, None]  # render-then-predict knows nothing of one number in two views
     truth = true_views(bank, world, sources + novel)
     every = np.concatenate([found, blended])
@@ -195,6 +206,9 @@ def _world(bank: LabelBank, world: int, sources: list[int], novel: list[int], as
         "render_each_view": float(np.mean([v for i in range(len(novel)) for v in matched_iou(alone[i], true[i])])),
         "blend_scene": float(np.mean(matched_iou(blended, true))), "render_scene": float(np.mean(matched_iou(apart, true))),
         "photos_scene": float(np.mean(matched_iou(found, bank.segment[world, sources, 1::2, 1::2].numpy().astype(np.int64)))),
+        "blend_classes": float(np.mean(list(class_iou(lifted_kinds, kind, len(CLASSES)).values()))),
+        "render_classes": float(np.mean(list(class_iou(np.stack(kinds), kind, len(CLASSES)).values()))),
+        "photos_classes": float(np.mean(list(class_iou(np.stack([m.argmax(0).numpy() for m in two_d.maps]), photo_kind, len(CLASSES)).values()))),
         "agreement": agree,
     }  # fmt: skip
 
@@ -329,9 +343,7 @@ def time_(arguments: argparse.Namespace) -> None:
 def adapters(arguments: argparse.Namespace) -> None:
     """Worlds drawn in charcoal: a domain with the same names that the network never saw. Tuned on some worlds, judged on others."""
     from data.worlds.edits.filters import FILTERS, Views
-    from data.worlds.labels import CLASSES
     from recon.understanding.adapters import Adapter
-    from recon.understanding.evaluation import class_iou
     from recon.understanding.options import UnderstandingTraining
     from recon.understanding.tuning import LabelledPhotos, tuned
 

@@ -157,7 +157,7 @@ def _endpoints(desk: Desk) -> list[Callable[..., Any]]:
         return job(desk.export(user_of(request), project, result, format, target, faces, texture, flatten, normal_map, part))
 
     def understand(project: str, task: str = "instances", clicks: list | None = None, result: str | None = None, request: gr.Request = None) -> dict:  # type: ignore[assignment]
-        """What is where: instances, segment, materials, planes, edges, normals, depth, keypoints, features, foreground, or select with clicks [{photo, x, y, inside}]. Answers {job}; `understood` has what was found."""
+        """What is where: instances, segment, materials, planes, edges, normals, depth, keypoints, features, foreground, or select with clicks [{photo, x, y, inside} or {point: [x, y, z], inside}]. Answers {job}; `understood` has what was found."""
         return job(desk.understand(user_of(request), project, result, task, clicks or []))
 
     def understood(project: str, task: str = "instances", result: str | None = None, request: gr.Request = None) -> dict:  # type: ignore[assignment]

@@ -19,7 +19,7 @@ class Understandings(Work):
     """What a person can ask about what is where."""
 
     def understand(self, user: str, project_id: str, result: str | None, task: str, clicks: Sequence[Mapping[str, Any]] = ()) -> Ticket:
-        """Ask; ``clicks`` are `photo` (a file name), `x`, `y` (its pixels) and `inside`."""
+        """Ask; ``clicks`` are `photo` (a file name), `x`, `y` (its pixels) and `inside`; or `point` (world coordinates) and `inside`."""
         project = self.projects.open(user, project_id)
         folder = project.result(result)
         written = _written(clicks) if task == "select" else []
@@ -51,12 +51,16 @@ def _written(clicks: Sequence[Mapping[str, Any]]) -> list[str]:
         InputError: they are none, or too many.
     """
     if not isinstance(clicks, (list, tuple)) or len(clicks) > MOST_CLICKS:
-        raise InputError(f"Up to {MOST_CLICKS} clicks can be given, as a list of photo, x, y and inside.")
+        raise InputError(f"Up to {MOST_CLICKS} clicks can be given, as a list of photo, x, y and inside, or point and inside.")
     out = []
     for click in clicks:
         try:
-            name, x, y, inside = Path(str(click["photo"])).name, float(click["x"]), float(click["y"]), bool(click.get("inside", True))
+            inside = "" if click.get("inside", True) else "- "
+            if "point" in click:
+                x, y, z = (float(v) for v in click["point"])
+                out.append(f"{inside}{x:.9g} {y:.9g} {z:.9g}")
+            else:
+                out.append(f"{inside}{Path(str(click['photo'])).name} {float(click['x']):g} {float(click['y']):g}")
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise InputError("A click needs photo, x and y.") from None
-        out.append(f"{'' if inside else '-'}{name} {x:g} {y:g}")
+            raise InputError("A click needs photo, x and y, or a point: three world coordinates.") from None
     return out

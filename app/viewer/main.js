@@ -1,7 +1,7 @@
 // The viewer: a mesh that shows its photos, blended in the fragment shader. `make viewer` bundles this with three.js into bundle.js.
 import {
   BackSide, BufferAttribute, BufferGeometry, Color, DataArrayTexture, DoubleSide, FloatType, FrontSide, GLSL3, LinearFilter,
-  DepthTexture, LineBasicMaterial, LineSegments, Matrix4, Mesh, MeshBasicMaterial, NearestFilter, PerspectiveCamera, Quaternion, RawShaderMaterial,
+  DepthTexture, LineBasicMaterial, LineSegments, Matrix4, Mesh, MeshBasicMaterial, NearestFilter, PerspectiveCamera, Points, PointsMaterial, Quaternion, RawShaderMaterial,
   RedFormat, SRGBColorSpace, Scene, Vector2, Vector3, WebGLArrayRenderTarget, WebGLRenderer, WebGLRenderTarget,
 } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
@@ -197,6 +197,7 @@ async function start() {
     paint(background);
     if (wire.visible) { renderer.clearDepth(); frames.add(wire); }
     if (frames.visible || wire.visible) renderer.render(frames, camera);
+    if (pins.geometry.getAttribute("position")?.count) renderer.render(pinScene, camera);
   }
 
   // Inside another page: it is told where we stand, and may say where to go.
@@ -234,9 +235,39 @@ async function start() {
     stand({ camera_to_world: [[m[0], m[4], m[8], at.x], [m[1], m[5], m[9], at.y], [m[2], m[6], m[10], at.z], [0, 0, 0, 1]], fov: a.fov + (b.fov - a.fov) * s });
     if (now - flight.start >= flight.length) flight = null;
   }
+  // A click that does not turn the scene tells it which place of the scene was meant; and it may mark places.
+  const pins = new Points(new BufferGeometry(), new PointsMaterial({ size: 12, sizeAttenuation: false, vertexColors: true, depthTest: false }));
+  const pinScene = new Scene();
+  pins.frustumCulled = false;
+  pinScene.add(pins);
+  function mark(points) {
+    const o = meta.origin;
+    pins.geometry.dispose();
+    pins.geometry = new BufferGeometry();
+    pins.geometry.setAttribute("position", new BufferAttribute(new Float32Array(points.flatMap((p) => p.point.map((v, d) => v - o[d]))), 3));
+    pins.geometry.setAttribute("color", new BufferAttribute(new Float32Array(points.flatMap((p) => (p.inside ? [0.02, 0.5, 0.06] : [0.75, 0.02, 0.02]))), 3));
+    draw();
+  }
+  function place(clientX, clientY) {
+    const box = renderer.domElement.getBoundingClientRect(), out = new Float32Array(4);
+    const x = Math.floor(((clientX - box.left) / box.width) * seen.width), y = seen.height - 1 - Math.floor(((clientY - box.top) / box.height) * seen.height);
+    renderer.readRenderTargetPixels(seen, x, y, 1, 1, out);
+    return out[3] > 0 ? [0, 1, 2].map((d) => out[d] + meta.origin[d]) : null;
+  }
+  let pressed = null;
+  // Before the controls hear of it, who would let go of a photo's lens: the place is that of the picture that was clicked on.
+  addEventListener("pointerdown", (e) => {
+    const meant = e.target === renderer.domElement && e.isPrimary && e.button === 0 && window.parent !== window;
+    pressed = meant ? { x: e.clientX, y: e.clientY, at: performance.now(), point: place(e.clientX, e.clientY) } : null;
+  }, true);
+  addEventListener("pointerup", (e) => {
+    if (!pressed?.point || Math.hypot(e.clientX - pressed.x, e.clientY - pressed.y) > 4 || performance.now() - pressed.at > 800) return;
+    window.parent.postMessage({ lumigraph: "picked", point: pressed.point }, "*");
+  }, true);
   addEventListener("message", (event) => {
     if (event.source !== window.parent || window.parent === window || !event.data) return;
     if (event.data.lumigraph === "look") { stand(event.data.view); draw(); toldAt = 0; tell(performance.now()); }
+    if (event.data.lumigraph === "marks") mark(event.data.points);
     if (event.data.lumigraph === "play" && event.data.views.length > 1) flight = { start: performance.now(), length: 1500 * (event.data.views.length - 1), views: event.data.views };
   });
 
@@ -319,6 +350,7 @@ async function start() {
   home();
   requestAnimationFrame(loop);
   $("wait").remove();
+  if (window.parent !== window) window.parent.postMessage({ lumigraph: "ready" }, "*");
 
   // For programs that drive the page: a picture of a photo's camera, and how long one takes.
   window.lumigraph = {

@@ -21,7 +21,7 @@ from recon.understanding.lifting import Lifted, LiftedField
 from recon.understanding.merging import Evidence
 from recon.understanding.prediction import Predictions
 from recon.understanding.regions import THREADS, Regions, edges_of, measured, points_of, regions_of
-from recon.understanding.selecting import Click, clicked, conductances, select, walked
+from recon.understanding.selecting import Click, clicked, conductances, in_photos, select, walked
 from recon.understanding.small.networks import Understood
 
 DUST = 4e-3
@@ -99,7 +99,7 @@ def foreground(asked: Asked, said: Understood) -> Answer:
 def selection(asked: Asked, said: Understood, clicks: Sequence[Click]) -> Answer:
     """What was clicked on."""
     regions = regions_of(said, views=asked.views)
-    inside, outside = clicked(clicks, regions)
+    inside, outside = clicked(in_photos(clicks, asked.views.cameras, asked.depth), regions)
     heat = select(inside, outside, regions, edges_of(regions, said, asked.views, NEIGHBOURS, asked.links))[regions.maps]
     labels = (heat > 0.5).astype(np.int64)
     if asked.links is not None:

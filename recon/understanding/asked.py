@@ -78,6 +78,8 @@ def parsed(clicks: tuple[str, ...], result: Result) -> list[Click]:
     out = []
     for text in clicks:
         words = text.replace(",", " ").replace(":", " ").split()
+        away = words[:1] == ["-"]  # what does not belong to it: with a space, since a place may begin with a minus
+        words = words[away:]
         try:
             if len(words) != 3:
                 raise ValueError
@@ -85,9 +87,9 @@ def parsed(clicks: tuple[str, ...], result: Result) -> list[Click]:
             if not np.isfinite(numbers).all():
                 raise ValueError
         except ValueError:
-            raise InputError(f"The click '{text}' cannot be read. Write 'PHOTO X Y' with pixels, such as '{paths[0].name} 320 240', or 'X Y Z' for a point of the scene.") from None
-        inside = not (words[0].startswith("-") and words[0] not in places)
-        name = words[0] if inside else words[0][1:]
+            raise InputError(f"The click '{text}' cannot be read. Write 'PHOTO X Y' with pixels, such as '{paths[0].name} 320 240', or 'X Y Z' for a point of the scene; '- ' before it for what does not belong to the thing.") from None
+        minus = words[0].startswith("-") and words[0] not in places
+        name, inside = words[0][minus:], not (away or minus)
         if name in places:
             i = places[name]
             width, height = (int(v) for v in sizes[i])
@@ -96,7 +98,7 @@ def parsed(clicks: tuple[str, ...], result: Result) -> list[Click]:
             out.append(Click(i, ((numbers[0] + 0.5) / width if numbers[0] == int(numbers[0]) else numbers[0] / width, (numbers[1] + 0.5) / height if numbers[1] == int(numbers[1]) else numbers[1] / height), inside))
             continue
         try:
-            out.append(Click(-1, (float(words[0]), *numbers), True))
+            out.append(Click(-1, (float(words[0]), *numbers), not away))
         except ValueError:
             raise InputError(f"The click '{text}' names no photo of this result. Its photos are named like '{paths[0].name}'.") from None
     return out

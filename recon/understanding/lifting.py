@@ -22,6 +22,11 @@ from recon.general.marching import to_distance
 from recon.surface.triangles import Triangles
 from recon.understanding.prediction import Predictions, checked
 
+ALONE = 1e-3
+"""Support of what is known without having been seen there: by the colour weights alone, or by its direction."""
+FARTHEST = 0.95
+"""Of a photo's largest depth: from there on it shows what is as far as can be told."""
+
 
 @dataclass(frozen=True)
 class Lifted:
@@ -75,16 +80,21 @@ class LiftedField:
     def render(self, rays: Rays) -> Lifted:
         """What they say where rays meet the scene. A `GeneralField` blends with its colour weights; others by visibility.
 
-        Rays that meet nothing have support 0.
+        Rays that meet nothing take what the photos show in their direction as far away as can be, the sky for instance, with hardly any support; 0 if no
+        photo shows it.
         """
         if self.field is None:
             raise ValueError("this lifted field has no field to trace rays through")
         if isinstance(self.field, GeneralField):
             return self._traced(self.field, rays)
         met = self.field.render(rays, color=False)
-        points = rays.origins.cpu().double() + rays.directions.cpu().double() * met.depth[:, None]
-        out = self.at(points)
-        return _masked(out, (met.depth > 0) & (met.opacity > 0.5))
+        origins, directions = rays.origins.cpu().double(), rays.directions.cpu().double()
+        there = (met.depth > 0) & (met.opacity > 0.5)
+        out = self.at(origins + directions * met.depth[:, None])
+        if there.all():
+            return out
+        ways, pixels = zip(*(self.behind(i, directions) for i in range(len(self.cameras))))
+        return _either(there, out, self._blended(torch.stack(ways, dim=1), torch.stack(pixels, dim=1)))
 
     def render_view(self, cameras: Cameras, view: int) -> Lifted:
         """Of every pixel of a camera, row by row."""
@@ -118,6 +128,17 @@ class LiftedField:
             weight = weight * cosine.clamp(0.03, 1) ** 2
         return weight, grid
 
+    def behind(self, view: int, directions: Float[Tensor, "p 3"]) -> tuple[Tensor, Tensor]:
+        """The same for what is infinitely far in some directions: seen where nothing stands before it, or what stands there is as far as the photo's depth reaches."""
+        depth = self.depth[view]
+        local = directions @ torch.from_numpy(self.cameras.projections[view][:, :3]).to(directions).T
+        size = torch.from_numpy(self.cameras.sizes[view].astype(np.float64)).to(directions)
+        pixel = local[:, :2] / local[:, 2:].clamp(min=1e-9)
+        grid = (pixel / size * 2 - 1).float().clamp(-2, 2)
+        there = F.grid_sample(depth[None, None].to(grid), grid[None, None], mode="nearest", padding_mode="zeros", align_corners=False)[0, 0, 0]
+        inside = (local[:, 2] > 0) & (grid.abs() < 1).all(1)
+        return ALONE * (inside & ((there == 0) | (there > FARTHEST * depth.max()))).float(), grid
+
     def _traced(self, field: GeneralField, rays: Rays) -> Lifted:
         rays = rays.to(field.device)
         parts, order = [], []
@@ -134,10 +155,13 @@ class LiftedField:
                 visible = torch.stack(seen, dim=1)
                 weight = blend * visible
                 # Where no photo's own surface is there, the colour weights decide alone, but hardly count.
-                alone = weight.sum(1, keepdim=True) < 1e-3
-                weight = torch.where(alone, 1e-3 * blend, weight)
-                weight = weight * (traced.opacity > 0.5)[:, None]
-                parts.append(self._blended(weight.to(self.predictions.maps[0]), torch.stack(pixels, dim=1), [int(v) for v in views]))
+                alone = weight.sum(1, keepdim=True) < ALONE
+                weight = torch.where(alone, ALONE * blend, weight)
+                grid, nothing = torch.stack(pixels, dim=1), traced.opacity <= 0.5
+                if nothing.any():
+                    ways, far_pixels = zip(*(self.behind(int(v), some.directions[nothing].double()) for v in views))
+                    weight[nothing], grid[nothing] = torch.stack(ways, dim=1).to(weight), torch.stack(far_pixels, dim=1)
+                parts.append(self._blended(weight.to(self.predictions.maps[0]), grid, [int(v) for v in views]))
                 order.append(piece[0])
         joined, everything = Lifted.join(parts), torch.cat(order).cpu()
         back = torch.empty_like(everything)
@@ -233,9 +257,6 @@ def filled(lifted: Lifted, places: Float[np.ndarray, "p 3"]) -> Lifted:
     return Lifted(values, lifted.support, lifted.agreement, lifted.uncertainty)
 
 
-def _masked(lifted: Lifted, kept: Tensor) -> Lifted:
-    zero = torch.zeros_like(lifted.support)
-    return Lifted(
-        lifted.values * kept[:, None], torch.where(kept, lifted.support, zero), torch.where(kept, lifted.agreement, zero),
-        torch.where(kept, lifted.uncertainty, zero + 1),
-    )  # fmt: skip
+def _either(first: Tensor, one: Lifted, other: Lifted) -> Lifted:
+    """Rows of one where ``first``, of the other elsewhere."""
+    return Lifted(torch.where(first[:, None], one.values, other.values), *(torch.where(first, getattr(one, n), getattr(other, n)) for n in ("support", "agreement", "uncertainty")))

@@ -55,7 +55,7 @@ class UnderstandOptions:
     """shipped: the network that comes with the program; classical: without a network (instances by colour, edges, keypoints); or a model of
     `transformers`: a folder, or the id of one that is in the local Hugging Face cache (SegFormer, Mask2Former, SAM, CLIP, SigLIP, DINO, Depth Anything)."""
     clicks: tuple[str, ...] = ()
-    """Of select: 'PHOTO X Y' in pixels of the photo, '-PHOTO X Y' on what does not belong to it, or 'X Y Z' for a point of the scene."""
+    """Of select: 'PHOTO X Y' in pixels of the photo, or 'X Y Z' for a point of the scene; '- PHOTO X Y' or '- X Y Z' on what does not belong to it."""
     text: str = ""
     """Of features: what to look for; needs a model that knows text (CLIP, SigLIP)."""
     adapter: Path | None = None

@@ -11,17 +11,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
+from data.cameras import Cameras
 from data.errors import InputError
+from recon.understanding.lifting import LiftedField
 from recon.understanding.merging import Evidence, log_odds, merge
+from recon.understanding.prediction import Predictions
 from recon.understanding.regions import Edges, Regions, unit
 
 STEEP = 0.6
 """How much the log-odds of one thing say about how easily the walker passes."""
 ENDS = 1.0
 """How often, relative to the area, a walk ends by what a region looks like."""
+ISLAND = 0.03
+"""Of the pixels that a photo shows of the selection: larger islands in it are not part of it."""
+FLUSH = 0.02
+"""Mean jump of the depth, relative, along the shore of an island that lies in the surface."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ def clicked(clicks: Sequence[Click], regions: Regions) -> tuple[Int[ndarray, "p"
     found: tuple[list[int], list[int]] = ([], [])
     for click in clicks:
         if click.photo < 0:
+            # No photo sees it (see `in_photos`): the nearest place that one does.
             known = np.isfinite(regions.place).all(1)
             if not known.any():
                 raise InputError("A point of the scene was clicked, but no photo's depth is known. Click in photos instead.")
@@ -61,6 +71,28 @@ def clicked(clicks: Sequence[Click], regions: Regions) -> tuple[Int[ndarray, "p"
     return np.unique(found[0]), np.setdiff1d(np.array(found[1], np.int64), found[0])
 
 
+def in_photos(clicks: Sequence[Click], cameras: Cameras, depth: tuple[Tensor, ...]) -> list[Click]:
+    """The same clicks; those on points of the scene as clicks in the photos that show them best: large, and not near the rim.
+
+    Args:
+        cameras: of the photos; ``depth``: along their axes, 0 where unknown.
+    """
+    places, out = LiftedField(Predictions("heat", ()), cameras, depth), []
+    for click in clicks:
+        if click.photo >= 0:
+            out.append(click)
+            continue
+        point = torch.tensor([click.at], dtype=torch.float64)
+        best, found = 0.0, click
+        for i in range(len(cameras)):
+            weight, grid = places.seen(i, point, None)
+            large = float(cameras.intrinsics[i, 0, 0] / cameras.sizes[i, 0]) / max(float(np.linalg.norm(cameras.centers[i] - point[0].numpy())), 1e-12)
+            if (value := float(weight[0]) * large) > best:
+                best, found = value, Click(i, (float(grid[0, 0]) / 2 + 0.5, float(grid[0, 1]) / 2 + 0.5), click.inside)
+        out.append(found)
+    return out
+
+
 def select(
     inside: Int[ndarray, "p"], outside: Int[ndarray, "q"], regions: Regions, edges: Edges, evidence: Evidence | None = None
 ) -> Float[ndarray, "r"]:
@@ -68,12 +100,12 @@ def select(
 
     With clicks inside alone these are the things (as `merge` finds them) that were clicked on. With clicks on what does not belong to it, random walks
     decide, first in the photos that were clicked in; who clicks there looks at them until they are right, so that all
-    of each then says what belongs to the thing and what does not, to the photos that nobody clicked in.
+    of each then says what belongs to the thing and what does not, to the photos that nobody clicked in. What lies in the surface of the thing belongs to it (see `closed`).
     """
     how = evidence or Evidence()
     if not len(outside):
         label = merge(regions, edges, how)
-        return np.isin(label, label[inside]).astype(np.float64)
+        return closed(np.isin(label, label[inside]).astype(np.float64), outside, regions, edges)
     feature, graph = unit(regions.feature), conductances(regions, edges, how)
     sure = np.zeros(len(regions))
     sure[inside], sure[outside] = 1, -1
@@ -81,7 +113,35 @@ def select(
     there = np.isin(regions.view, np.unique(regions.view[np.concatenate([inside, outside])]))
     sure = np.where(there, 2 * first - 1, 0)
     sure[inside], sure[outside] = 1, -1
-    return np.where(there, first, _spread(sure, feature, regions, graph))
+    return closed(np.where(there, first, _spread(sure, feature, regions, graph)), outside, regions, edges)
+
+
+def closed(chance: Float[ndarray, "r"], outside: Int[ndarray, "q"], regions: Regions, edges: Edges) -> Float[ndarray, "r"]:
+    """The same chances; 1 for what a photo shows as an island in the selection that lies in its surface, such as the windows of a house.
+
+    Islands are small and have nothing but the selection around them; what shows through a hole, such as that of a cup's handle, is farther away. Islands that
+    were clicked as outside stay.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    chosen, count = chance > 0.5, len(chance)
+    touch = edges.border > 0
+    a, b, border, step = edges.a[touch], edges.b[touch], edges.border[touch], edges.step[touch]
+    apart = ~chosen[a] & ~chosen[b]
+    islands, island = connected_components(coo_array((np.ones(int(apart.sum())), (a[apart], b[apart])), shape=(count, count)), directed=False)
+    size = np.bincount(island, regions.pixels, islands)
+    shore, jump = np.zeros(islands), np.zeros(islands)
+    for mine, other in ((a, b), (b, a)):
+        coast = ~chosen[mine] & chosen[other]
+        shore += np.bincount(island[mine[coast]], border[coast], islands)
+        jump += np.bincount(island[mine[coast]], step[coast], islands)
+    selected = np.bincount(regions.view, regions.pixels * chosen)
+    least = np.full(islands, np.inf)
+    np.minimum.at(least, island, selected[regions.view])
+    kept = np.isin(np.arange(islands), island[outside])
+    filled = (shore > 0) & (size < ISLAND * least) & (jump < FLUSH * shore) & ~kept
+    return np.where(~chosen & filled[island], 1.0, chance)
 
 
 def conductances(regions: Regions, edges: Edges, evidence: Evidence | None = None, steep: float = STEEP, most: float = 9.0) -> Any:

@@ -1,9 +1,14 @@
-// Clicks on photos: what belongs to the thing and what does not, kept for all photos until they are forgotten.
+// Clicks on photos, and on places of the scene in 3D: what belongs to the thing and what does not, kept for all photos until they are forgotten.
 let inside = true;
 const L = window.lumigraph;
 L.clicks ??= [];
 
+const frame = () => document.querySelector("#understood-3d iframe");
+const project = () => element.querySelector(".clicks")?.dataset.project;
+const points = () => L.clicks.filter((c) => c.point && c.project === project());
+
 function draw() {
+  frame()?.contentWindow.postMessage({ lumigraph: "marks", points: points() }, "*");
   const place = element.querySelector(".clicks"), image = element.querySelector("img");
   if (!place || !image || !image.naturalWidth) return;
   for (const dot of place.querySelectorAll(".dot")) dot.remove();
@@ -42,5 +47,12 @@ function begin() {
   if (!image) return;
   if (image.complete && image.naturalWidth) draw(); else image.onload = draw;
 }
+addEventListener("message", (event) => {
+  if (event.source !== frame()?.contentWindow || !project() || !event.data) return;
+  if (event.data.lumigraph === "ready") draw();
+  if (event.data.lumigraph !== "picked" || !event.data.point.every(Number.isFinite)) return;
+  L.clicks.push({ project: project(), point: event.data.point, inside });
+  draw();
+});
 watch("value", begin);
 begin();

@@ -43,7 +43,7 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         return [
             gr.HTML(_canvas(project, names[-1], name), visible=chosen == "select"), _answer(content),
             f'<h2>In the photo</h2>{compare(f"{at}/images/{text(name)}", pictures + mark, "the photo", "found")}' if content and name else "",
-            _in_3d(content, mark),
+            _in_3d(content, mark, f"{at}/view.html" if chosen == "select" else None),
         ]  # fmt: skip
 
     def shown(user: str, project: Project | None) -> list[Any]:
@@ -97,6 +97,9 @@ def _answer(content: dict[str, Any]) -> str:
     return f"<h2>What was found</h2>{lines}{table}<p>{links} {report}</p>"
 
 
-def _in_3d(content: dict[str, Any], mark: str) -> str:
-    page = next((f["url"] for f in content.get("files", []) if f["name"] == "view.html"), None)
-    return f'<h2>In 3D</h2><iframe class="viewer" title="What was found, in 3D" src="{page}{mark}"></iframe>' if page else ""
+def _in_3d(content: dict[str, Any], mark: str, before: str | None) -> str:
+    """The answer in 3D; before there is one, what `before` shows: clicks on places of the scene count as well."""
+    page = next((f["url"] + mark for f in content.get("files", []) if f["name"] == "view.html"), before)
+    title = "What was found, in 3D" if content else "The scene in 3D"
+    hint = "<p>A click on a place of the scene counts like one in a photo.</p>" if before else ""
+    return f'<h2>In 3D</h2>{hint}<iframe class="viewer" title="{title}" src="{page}" sandbox="allow-scripts allow-downloads" allow="fullscreen"></iframe>' if page else ""

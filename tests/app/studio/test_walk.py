@@ -147,6 +147,12 @@ def walked(studio: Studio, chromium) -> str:
     page.wait_for_timeout(500)
     photo.click(position={"x": 200, "y": 150})
     walker.see("#clicks .dot.in")
+    # In 3D as well: the view says which place was meant, and marks it.
+    in_3d = page.frame_locator("#understood-3d iframe")
+    in_3d.locator("#wait").wait_for(state="detached", timeout=60_000)
+    in_3d.locator("#view").click()
+    walker.see("#clicks output:has-text('2 clicks')", 10)
+    walker.picture("9-clicked-in-3d")
     page.click("#understand")
     walker.see("#understood a:has-text('part.glb')", 120)
     walker.picture("9-selected")

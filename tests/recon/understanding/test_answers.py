@@ -15,6 +15,7 @@ from recon.editing.regions import region_masks
 from recon.result import open_result
 from recon.surface.asset import load_asset
 from recon.understanding.answered import region_on_mesh
+from recon.understanding.asked import look, parsed
 from recon.understanding.options import UnderstandOptions, UnderstandTask
 from recon.understanding.pipeline import understand
 from tests.conftest import sample_result
@@ -56,11 +57,22 @@ def test_things_have_numbers_names_and_a_mesh(result: Path) -> None:
     assert write_understanding_view(result, folder).stat().st_size > 10_000
 
 
+def _middle(result: Path) -> np.ndarray:
+    """The place of the scene in the middle of the first photo."""
+    asked = look(open_result(result), 320)
+    h, w = asked.depth[0].shape
+    return asked.views.cameras.unproject(0, np.array([[w / 2, h / 2]]), np.array([float(asked.depth[0][h // 2, w // 2])]))[0]
+
+
 def test_what_is_clicked_on_is_edited_and_exported(result: Path, tmp_path: Path) -> None:
     photo = sorted((result / "images").iterdir())[0]
     width, height = Image.open(photo).size
     found = ask(result, "select", clicks=(f"{photo.name} {width // 2} {height // 2}", f"-{photo.name} 3 3"))
     folder = Path(found["out"])
+    in_3d = parsed((" ".join(f"{v:.9g}" for v in _middle(result)), f"- {photo.name} 3 3", "- -1.5 2 0.25"), open_result(result))
+    assert [(c.photo, c.inside) for c in in_3d] == [(-1, True), (0, False), (-1, False)]
+    assert ask(result, "select", clicks=(" ".join(f"{v:.9g}" for v in _middle(result)), f"- {photo.name} 3 3"))["faces"] > 0
+    found = ask(result, "select", clicks=(f"{photo.name} {width // 2} {height // 2}", f"-{photo.name} 3 3"))
     mask = np.asarray(Image.open(folder / "masks" / f"{photo.stem}.png")) > 0
     assert mask[height // 2, width // 2]
     assert not mask[3, 3]

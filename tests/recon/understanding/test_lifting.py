@@ -6,10 +6,12 @@ import torch
 
 from data.errors import InputError
 from recon.depthviews import DepthViews, link, nearest
+from recon.fields import Rays, RenderedRays
 from recon.understanding.evaluation import class_iou, matched_iou, view_agreement
 from recon.understanding.instances import by_size
 from recon.understanding.lifting import lift
 from recon.understanding.prediction import Predictions, checked, scores_of
+from recon.understanding.selecting import Click, in_photos
 from tests.conftest import ring_of_cameras, sphere_picture
 
 VIEWS = 8
@@ -121,3 +123,61 @@ def test_matched_iou_does_not_mind_numbers() -> None:
 
 def test_largest_first() -> None:
     assert by_size(np.array([5, 5, 9, 9, 9, 1])).tolist() == [1, 1, 0, 0, 0, 2]
+
+
+def test_what_is_infinitely_far_is_seen_past_the_things(sphere) -> None:
+    views, labels = sphere
+    lifted = lift(scores_of(list(labels), ["lower", "upper", "beside"]), None, views.cameras, tuple(views.depth))
+    forwards = torch.from_numpy(views.cameras.forwards)
+    weight, _ = lifted.behind(0, forwards[:1])
+    assert weight.item() == 0  # the sphere stands before it
+    corner = torch.from_numpy(views.cameras.unproject(0, np.array([[3.0, 3.0]]), np.ones(1)) - views.cameras.centers[:1])
+    weight, grid = lifted.behind(0, corner)
+    assert weight.item() > 0
+    assert torch.allclose(grid[0], torch.full((2,), 3 / 32 - 1), atol=1e-5)
+
+
+def test_clicks_in_3d_are_clicks_in_the_photo_that_shows_the_place_best(sphere) -> None:
+    views, _ = sphere
+    depth = tuple(views.depth)
+    for i in (0, 3):
+        towards = views.cameras.centers[i] / np.linalg.norm(views.cameras.centers[i])
+        (click,) = in_photos([Click(-1, tuple(float(v) for v in towards), False)], views.cameras, depth)
+        pixel, _ = views.cameras.project(click.photo, towards[None])
+        assert np.allclose(np.array(click.at) * 64, pixel[0], atol=1e-3)
+        assert not click.inside
+        assert views.depth[click.photo][int(pixel[0, 1]), int(pixel[0, 0])] > 0
+    unseen = Click(-1, (0.0, 0.0, 9.0))
+    assert in_photos([unseen, Click(2, (0.5, 0.5))], views.cameras, depth) == [unseen, Click(2, (0.5, 0.5))]
+
+
+class Ball:
+    """The unit sphere as a field, with nothing around it."""
+
+    device, near, empty_background = torch.device("cpu"), 0.0, None
+    bounds = np.array([[-1.0, -1, -1], [1, 1, 1]])
+
+    def density(self, points: torch.Tensor) -> torch.Tensor:
+        return 1e3 * (points.norm(dim=1) < 1).float()
+
+    def render(self, rays: Rays, color: bool = True) -> RenderedRays:
+        along = (rays.origins * rays.directions).sum(1)
+        inside = along.square() - rays.origins.square().sum(1) + 1
+        met = (inside > 0).float()
+        return RenderedRays(torch.zeros(len(rays), 3), met * (-along - inside.clamp(min=0).sqrt()), met, met)
+
+
+def test_a_view_shows_the_labels_and_what_stands_behind(sphere) -> None:
+    views, labels = sphere
+    cameras = ring_of_cameras(5, 48)  # stands between the photos
+    lifted = lift(scores_of(list(labels), ["lower", "upper", "beside"]), Ball(), views.cameras, tuple(views.depth))
+    found = lifted.render_view(cameras, 1)
+    _, mask, depth = sphere_picture(cameras, 1)
+    pixels = np.stack(np.meshgrid(np.arange(48) + 0.5, np.arange(48) + 0.5), -1).reshape(-1, 2)
+    upper = cameras.unproject(1, pixels, depth.reshape(-1).astype(np.float64))[:, 2] > 0
+    true = np.where(mask.reshape(-1), upper, 2)
+    sure = found.support.numpy() > 0
+    assert sure[mask.reshape(-1)].mean() > 0.95
+    assert sure[true == 2].any()  # the rest lies beside all photos
+    assert (found.labels.numpy()[sure] == true[sure]).mean() > 0.95
+    assert (found.labels.numpy()[sure & (true == 2)] == 2).mean() > 0.95

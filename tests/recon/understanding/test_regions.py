@@ -6,8 +6,8 @@ import torch
 
 from data.errors import InputError
 from recon.understanding.merging import merge
-from recon.understanding.regions import edges_of, of_pixels, photo_regions, regions_of
-from recon.understanding.selecting import Click, clicked, select, walked
+from recon.understanding.regions import Edges, Regions, edges_of, of_pixels, photo_regions, regions_of
+from recon.understanding.selecting import Click, clicked, closed, select, walked
 from recon.understanding.small.networks import Understood
 
 
@@ -98,3 +98,17 @@ def test_colours_alone_make_regions() -> None:
     assert maps[1].min() == maps[0].max() + 1
     assert len(np.unique(maps[0][:, 3:27])) == 1
     assert maps[0][20, 5] != maps[0][20, 55]
+
+
+def test_islands_in_the_surface_are_filled_and_holes_are_not() -> None:
+    maps = np.zeros((1, 40, 60), np.int32)
+    maps[0, 5:35, 5:55] = 1  # a house before the sky, with two windows and a passage through it
+    maps[0, 10:14, 10:14], maps[0, 10:14, 20:24], maps[0, 20:25, 40:44] = 2, 3, 4
+    pixels = np.bincount(maps.reshape(-1)).astype(float)
+    regions = Regions(maps, np.zeros(5, int), pixels, np.ones((5, 2)), np.ones((5, 3)), np.zeros((5, 3)), np.ones(5))
+    border = np.array([160.0, 16, 16, 18])
+    step = np.array([0.4, 0.001, 0.001, 0.3]) * border
+    edges = Edges(np.array([0, 1, 1, 1]), np.array([1, 2, 3, 4]), border, border, step, np.zeros(4), np.zeros(4))
+    chosen = np.array([0.0, 1, 0.1, 0.2, 0])
+    assert closed(chosen, np.array([], int), regions, edges).tolist() == [0, 1, 1, 1, 0]
+    assert closed(chosen, np.array([3]), regions, edges).tolist() == [0, 1, 1, 0.2, 0]
