@@ -12,6 +12,7 @@ python -m benchmarks.understanding pictures RESULT... --out FILE   overlays of a
 import argparse
 import json
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -109,14 +110,14 @@ def merging(arguments: argparse.Namespace) -> None:
         coefficients, right = _logistic(x, y, weight)
         print(f"{name} = ({', '.join(f'{c:.2f}' for c in coefficients)})  # {len(y)} pairs, {100 * y.mean():.0f} % one thing, {100 * right:.1f} % told right", flush=True)
         fitted.append(coefficients)
-    _search(fitted, arguments.tries)
+    _search(fitted, arguments.tries, 60 * arguments.minutes)
 
 
 _PAIRS: list[tuple[Any, ...]] = []
 """Regions and pairs of each world: with all photos and of each alone, and the truth. Worker processes inherit it."""
 
 
-def _search(fitted: list[np.ndarray], tries: int) -> None:
+def _search(fitted: list[np.ndarray], tries: int, seconds: float) -> None:
     """From the regression on, coefficients are changed at random and kept where the segments get better: a pair told right is not yet a thing found."""
     from recon.understanding.merging import Evidence
 
@@ -132,8 +133,10 @@ def _search(fitted: list[np.ndarray], tries: int) -> None:
         starts = [Evidence(tuple(fitted[0] - [least, 0, 0, 0, 0, 0]), tuple(fitted[1] - [least, 0, 0])) for least in (0.0, 1.0, 2.0)] + [Evidence()]
         scores = [score(e) for e in starts]
         print("starts", [round(v, 4) for v in scores], flush=True)
-        best, value = starts[int(np.argmax(scores))], max(scores)
+        best, value, begun = starts[int(np.argmax(scores))], max(scores), time.perf_counter()
         for i in range(tries):
+            if time.perf_counter() - begun > seconds:
+                break
             width = 0.5 * (1 - i / tries) + 0.05
             new = Evidence(moved(best.touch, width), moved(best.overlap, width), best.weight * float(np.exp(width * g.normal())))
             if (v := score(new)) > value:
@@ -311,8 +314,6 @@ def objects(arguments: argparse.Namespace) -> None:
 
 def time_(arguments: argparse.Namespace) -> None:
     """Seconds of a whole question, the first in a process and the second, and of the network alone."""
-    import time
-
     from data.progress import drained
     from recon.result import open_result
     from recon.understanding.asked import look
@@ -434,6 +435,7 @@ def main() -> None:
     one = what.add_parser("merging")
     one.add_argument("--worlds", type=int, default=100)
     one.add_argument("--tries", type=int, default=200)
+    one.add_argument("--minutes", type=float, default=30.0, help="of the search, at most")
     one.add_argument("--weights", type=Path)
     one.set_defaults(run=merging)
     one = what.add_parser("worlds")
