@@ -129,16 +129,27 @@ class FeatureModel(_Loaded):
             mean, std = (torch.tensor(getattr(self.processor, n), device=self.device).view(1, 3, 1, 1) for n in ("image_mean", "image_std"))
             whole = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float().to(self.device) / 255
             values = (F.interpolate(whole, (h, w), mode="bilinear", antialias=True, align_corners=False) - mean) / std
-            tokens = vision(pixel_values=values).last_hidden_state[0]
+            tokens = self._tokens(vision, values)
             patch = int(config.patch_size)
             rows, columns = h // patch, w // patch
             tokens = tokens[len(tokens) - rows * columns :]  # without class and register tokens
-            if hasattr(vision, "post_layernorm"):
-                tokens = vision.post_layernorm(tokens)
-            if hasattr(self.model, "visual_projection"):
-                tokens = self.model.visual_projection(tokens)
             maps.append(_of_photo_shape(F.normalize(tokens.float(), dim=1).T.reshape(-1, rows, columns).cpu(), photo))
         return Predictions("features", tuple(maps))
+
+    def _tokens(self, vision: Any, values: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "t e"]:
+        """What the model makes of each patch; where its texts are, if it knows texts.
+
+        CLIP's last block lets each token attend to itself alone (MaskCLIP, Zhou et al. 2022), since its patches are not trained to stay at their place there;
+        SigLIP's pooling is given one patch at a time.
+        """
+        if hasattr(self.model, "visual_projection"):
+            x, last = vision(pixel_values=values, output_hidden_states=True).hidden_states[-2][0], vision.encoder.layers[-1]
+            x = x + last.self_attn.out_proj(last.self_attn.v_proj(last.layer_norm1(x)))
+            x = x + last.mlp(last.layer_norm2(x))
+            return self.model.visual_projection(vision.post_layernorm(x))  # type: ignore[no-any-return]
+        tokens = vision(pixel_values=values).last_hidden_state[0]
+        pooling = getattr(vision, "head", None) if hasattr(self.model, "get_text_features") else None
+        return tokens if pooling is None else pooling(tokens[:, None])  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def text(self, words: Sequence[str]) -> Float[Tensor, "t e"]:
@@ -152,7 +163,9 @@ class FeatureModel(_Loaded):
         if not hasattr(self.model, "get_text_features"):
             raise InputError(f"'{self.name}' knows no text. Take CLIP or SigLIP with --model, or leave --text out.")
         tokenizer = AutoTokenizer.from_pretrained(self.name, local_files_only=True)
-        values = tokenizer(list(words), padding=True, return_tensors="pt")
+        # SigLIP was trained on texts of one length.
+        fixed = {"padding": "max_length", "max_length": self.model.config.text_config.max_position_embeddings} if "siglip" in self.model.config.model_type else {"padding": True}
+        values = tokenizer(list(words), truncation=True, return_tensors="pt", **fixed)
         features = self.model.get_text_features(**{k: v.to(self.device) for k, v in values.items()})
         features = getattr(features, "pooler_output", features)
         return F.normalize(features.float(), dim=1).cpu()

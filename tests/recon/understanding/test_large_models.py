@@ -59,6 +59,41 @@ def test_clip_is_asked_in_words(photos, tmp_path: Path) -> None:
     assert relevancy.abs().max() <= 1 + 1e-4
 
 
+def test_patches_of_clip_stay_at_their_place(photos, tmp_path: Path) -> None:
+    from tests.recon.editing.toys import clip
+
+    model = open_model(str(clip(tmp_path)), "features", CPU)
+    vision, last = model.model.vision_model, model.model.vision_model.encoder.layers[-1]
+    values = model.inputs(photos[0])["pixel_values"]
+    out = vision(pixel_values=values, output_hidden_states=True)
+    assert torch.allclose(last(out.hidden_states[-2], attention_mask=None), out.last_hidden_state, atol=1e-5)
+    # Alone, a token attends to itself anyway.
+    alone = last(out.hidden_states[-2][:, 3:4], attention_mask=None)[0]
+    expected = model.model.visual_projection(vision.post_layernorm(alone))
+    assert torch.allclose(model._tokens(vision, values)[3:4], expected, atol=1e-5)
+
+
+def test_siglip(photos, tmp_path: Path) -> None:
+    from tests.recon.editing.toys import clip_tokenizer
+
+    config = transformers.SiglipConfig(
+        text_config={"vocab_size": 60, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 12, "projection_size": 16},
+        vision_config={"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 8},
+    )
+    torch.manual_seed(0)
+    network = transformers.SiglipModel(config)
+    name = saved(tmp_path / "siglip", network, transformers.SiglipImageProcessor(size={"height": 32, "width": 32}))
+    clip_tokenizer(tmp_path).save_pretrained(name)
+    model = open_model(name, "features", CPU)
+    said, words = model.predict(photos), model.text(["a leaf", "a red leaf"])
+    assert said.channels == words.shape[1] == 16
+    vision = model.model.vision_model
+    values = model.inputs(photos[0])["pixel_values"]
+    tokens = model._tokens(vision, values)
+    # A picture of one patch is what its pooling says.
+    assert torch.allclose(tokens[:1], vision.head(vision(pixel_values=values).last_hidden_state[:, :1]), atol=1e-5)
+
+
 def test_depth_anything(photos, tmp_path: Path) -> None:
     backbone = transformers.Dinov2Config(hidden_size=24, num_hidden_layers=4, num_attention_heads=2, image_size=56, patch_size=14, out_indices=[1, 2, 3, 4], apply_layernorm=True, reshape_hidden_states=False)
     config = transformers.DepthAnythingConfig(backbone_config=backbone, reassemble_hidden_size=24, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, head_hidden_size=8)
