@@ -26,6 +26,8 @@ from recon.understanding.small.networks import Understood
 
 DUST = 4e-3
 """Share of a photo that a thing must have, times the square root of the number of photos, not to be swept up by a neighbour."""
+SURE = 0.5
+"""Mean chance from which on a thing is called by its class."""
 FLAT = Evidence((3.0, -1.0, 0.0, -18.0, 0.0, -25.0), (2.0, 0.5, -12.0))
 """One plane: by how alike the planes are that the regions lie in (`_plane_features`), and steps of depth."""
 MATERIAL = Evidence((3.0, -2.0, -1.0, -7.0, 0.0, 0.0), (1.0, 1.0, -7.0))
@@ -48,7 +50,7 @@ class Answer:
 
 
 def things(asked: Asked, said: Understood, given: Int[ndarray, "n h w"] | None = None) -> Answer:
-    """Things, one number in all photos, named by the class that the network finds likeliest.
+    """Things, one number in all photos, named by the class that the network finds likelier than all others together; what it does not know is a "thing".
 
     Args:
         given: regions of each photo by another method, numbers run on from photo to photo; found with the network if not given.
@@ -57,8 +59,8 @@ def things(asked: Asked, said: Understood, given: Int[ndarray, "n h w"] | None =
     regions = regions_of(said, views=views) if given is None else measured(given, said, views)
     labels = _joined(regions, said, asked, None)
     score = _means(torch.softmax(said.classes, dim=1), labels)
-    kinds = score[:, 1:].argmax(1) + 1  # the sky is no thing: it is told by having no depth
-    return _answer("instances", asked, labels, numbered([CLASSES[k] for k in kinds]), {"classes": [CLASSES[k] for k in kinds]})
+    kinds = [CLASSES[k] if s > SURE else "thing" for k, s in zip(score.argmax(1), score.max(1))]
+    return _answer("instances", asked, labels, numbered(kinds), {"classes": kinds})
 
 
 def materials(asked: Asked, said: Understood) -> Answer:
