@@ -33,6 +33,7 @@ from recon.understanding.evaluation import class_iou, matched_iou, view_agreemen
 from recon.understanding.instances import instances
 from recon.understanding.lifting import lift, rendered_first
 from recon.understanding.prediction import Predictions, scores_of
+from recon.understanding.small.networks import UnderstandingOptions
 from recon.understanding.small.predictor import Understander
 
 FITTED = range(91_000_000, 91_000_200)
@@ -367,19 +368,36 @@ def adapters(arguments: argparse.Namespace) -> None:
     true = np.stack(truth)[:, 1::2, 1::2]
 
     def miou() -> float:
-        scores = network.scores(network.understand(photos), photos)
-        found = np.stack([m.argmax(0).numpy() for m in scores.maps])
+        said = network.understand(photos) if network.adapter is None else None
+        found = np.stack([m.argmax(0).numpy() for m in network.scores(said, photos).maps])  # type: ignore[arg-type]
         return float(np.mean(list(class_iou(found, true, len(CLASSES)).values())))
 
-    before = miou()
+    before = miou() if arguments.base == "understanding" else None
+    if arguments.base == "general":
+        network.network = _GeneralBase(device)  # type: ignore[assignment]
     adapter = Adapter(network.network, CLASSES, arguments.rank).to(device)
     last = list(tuned(adapter, network.network, LabelledPhotos(tuple(train), tuple(labels), CLASSES), UnderstandingTraining(minutes=arguments.minutes, rank=arguments.rank), device))[-1]
     network.adapter = adapter.eval()
     after = miou()
     print(json.dumps({
-        "style": arguments.style, "labelled_photos": len(train), "test_photos": len(test), "zero_shot_miou": round(before, 4), "tuned_miou": round(after, 4), "gain": round(after - before, 4),
+        "style": arguments.style, "labelled_photos": len(train), "test_photos": len(test), "base": arguments.base, "zero_shot_miou": before and round(before, 4), "tuned_miou": round(after, 4), "gain": before and round(after - before, 4),
         "steps": last["step"], "parameters": adapter.count, "share": round(adapter.count / sum(p.numel() for p in network.network.parameters()), 4), **about_this_run(),
     }, indent=1))  # fmt: skip
+
+
+class _GeneralBase(torch.nn.Module):
+    """The encoder of the general model, frozen, as what adapters sit on: is it the better base?"""
+
+    def __init__(self, device: torch.device) -> None:
+        from recon.general.engine import GeneralModel
+
+        super().__init__()
+        encoder = GeneralModel.from_pretrained(None, device).network.encoder
+        for name, part in encoder.named_children():
+            self.add_module(name, part)
+        self.out, self.raw = encoder.out2, encoder.forward
+        self.options = UnderstandingOptions(decoder=(0, 0, encoder.out2.in_channels))
+        self.requires_grad_(False)
 
 
 def pictures(arguments: argparse.Namespace) -> None:
@@ -458,6 +476,7 @@ def main() -> None:
     one.set_defaults(run=time_)
     one = what.add_parser("adapters")
     one.add_argument("--style", default="charcoal")
+    one.add_argument("--base", choices=("understanding", "general"), default="understanding", help="what the adapters sit on: the network for understanding, or the encoder of the general model")
     one.add_argument("--train", type=int, default=40)
     one.add_argument("--test", type=int, default=30)
     one.add_argument("--minutes", type=float, default=4.0)

@@ -16,7 +16,7 @@ from data.worlds.labels import CLASSES, PATTERNS
 from kernels.regions import totals
 from recon.understanding.asked import Asked
 from recon.understanding.evaluation import view_agreement
-from recon.understanding.instances import NEIGHBOURS, agreed, joined
+from recon.understanding.instances import NEIGHBOURS, SURE, agreed, joined
 from recon.understanding.lifting import Lifted, LiftedField
 from recon.understanding.merging import Evidence
 from recon.understanding.prediction import Predictions
@@ -26,8 +26,6 @@ from recon.understanding.small.networks import Understood
 
 DUST = 4e-3
 """Share of a photo that a thing must have, times the square root of the number of photos, not to be swept up by a neighbour."""
-SURE = 0.5
-"""Mean chance from which on a thing is called by its class."""
 FLAT = Evidence((3.0, -1.0, 0.0, -18.0, 0.0, -25.0), (2.0, 0.5, -12.0))
 """One plane: by how alike the planes are that the regions lie in (`_plane_features`), and steps of depth."""
 MATERIAL = Evidence((3.0, -2.0, -1.0, -7.0, 0.0, 0.0), (1.0, 1.0, -7.0))
@@ -177,7 +175,7 @@ def colored(features: Float[ndarray, "p e"], how: tuple[ndarray, ndarray, ndarra
 
 def _joined(regions: Regions, said: Understood, asked: Asked, evidence: Evidence | None) -> Int[ndarray, "n h w"]:
     dust = DUST * regions.maps[0].size * len(asked.views) ** 0.5  # in how many photos a small thing is seen is not known; in some
-    return joined(regions, said, asked.views, evidence, dust, asked.links)
+    return joined(regions, said, asked.views, evidence, dust, asked.links, stuff=evidence is None)
 
 
 def _plane_features(asked: Asked, said: Understood, fine: float = 0.12) -> Float[Tensor, "n 6 h w"]:

@@ -5,13 +5,20 @@ import torch
 from jaxtyping import Int
 from numpy import ndarray
 
+from data.parallel import mapped
+from data.worlds.labels import CLASSES
+from kernels.regions import totals
 from recon.depthviews import DepthViews, Links, link, nearest
 from recon.understanding.merging import Evidence, merge
-from recon.understanding.regions import Regions, edges_of, of_pixels, regions_of
+from recon.understanding.regions import THREADS, Edges, Regions, edges_of, of_pixels, regions_of
 from recon.understanding.small.networks import Understood
 
 NEIGHBOURS = 6
 """Photos that each photo is compared with."""
+SURE = 0.5
+"""Mean chance from which on something is called by its class."""
+SURFACES = CLASSES[:2]
+"""What has no number of pieces: sky and ground, the first of `CLASSES`. (Walls have: those of a room are several surfaces.)"""
 
 
 def instances(said: Understood, views: DepthViews | None = None, evidence: Evidence | None = None) -> Int[ndarray, "n h w"]:
@@ -24,19 +31,40 @@ def instances(said: Understood, views: DepthViews | None = None, evidence: Evide
     return joined(regions_of(said, views=views), said, views, evidence)
 
 
-def joined(regions: Regions, said: Understood, views: DepthViews | None = None, evidence: Evidence | None = None, dust: float = 0.0, links: Links | None = None) -> Int[ndarray, "n h w"]:
+def joined(regions: Regions, said: Understood, views: DepthViews | None = None, evidence: Evidence | None = None, dust: float = 0.0, links: Links | None = None,
+    stuff: bool = True,
+) -> Int[ndarray, "n h w"]:
     """The same from regions that are known already.
 
     Args:
         dust: see `merging.merge`.
         links: where the photos show the same, if known already.
+        stuff: whether the pieces of the ground, and of the sky, are one each where they touch: they are no things that could be counted.
     """
     if links is None and views is not None and len(views) > 1:
         links = link(views, nearest(views.cameras, min(NEIGHBOURS, len(views) - 1)))
-    labels = of_pixels(merge(regions, edges_of(regions, said, views, NEIGHBOURS, links), evidence, dust), regions)
+    edges = edges_of(regions, said, views, NEIGHBOURS, links)
+    label = merge(regions, edges, evidence, dust)
+    labels = of_pixels(surfaces_together(label, regions, edges, said) if stuff else label, regions)
     if links is not None:
         labels = agreed(labels, links)
     return by_size(labels)
+
+
+def surfaces_together(label: Int[ndarray, "r"], regions: Regions, edges: Edges, said: Understood) -> Int[ndarray, "r"]:
+    """The same labels of regions; those of the ground that touch or overlap as one, and those of the sky."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    chance = torch.softmax(said.classes, dim=1)[:, : len(SURFACES)]
+    sums = sum(mapped(lambda i: totals(regions.maps[i].reshape(-1), chance[i].flatten(1), len(regions)), range(len(chance)), THREADS))
+    count = int(label.max()) + 1
+    mean = np.stack([np.bincount(label, s, count) for s in sums.T], axis=1) / np.bincount(label, regions.pixels, count)[:, None]
+    kind = np.where(mean.max(1) > SURE, mean.argmax(1), -1)
+    a, b = label[edges.a], label[edges.b]
+    same = (kind[a] >= 0) & (kind[a] == kind[b])
+    graph = coo_array((np.ones(int(same.sum())), (a[same], b[same])), shape=(count, count))
+    return connected_components(graph, directed=False)[1].astype(np.int64)[label]
 
 
 def by_size(labels: Int[ndarray, "*n"]) -> Int[ndarray, "*n"]:
