@@ -72,7 +72,7 @@ def materials(asked: Asked, said: Understood) -> Answer:
 
 def planes(asked: Asked, said: Understood) -> Answer:
     """Flat surfaces; label 0 is what is not flat."""
-    other = replace(said, instance=_plane_features(asked, said))
+    other = replace(said, instance=_plane_features(asked, said).to(said.instance.device))
     regions = regions_of(other, views=asked.views)
     labels = _joined(regions, other, asked, FLAT)
     flat = _means(torch.sigmoid(said.flat), labels)[:, 0]

@@ -28,6 +28,9 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
     compared = gr.HTML(elem_id="understood-photo", js_on_load=asset("compare.js"))
     view = gr.HTML(elem_id="understood-3d")
     clicks = gr.JSON(visible=False)
+    with gr.Row():
+        change = gr.Button("Change what was found", elem_id="understand-edit")
+        on = gr.Button("Export what was found", elem_id="understand-export")
 
     def drawn(user: str, project: Project | None, chosen: str, name: str | None) -> list[Any]:
         names = project.results() if project else []
@@ -65,6 +68,8 @@ def build(ui: Ui, walk: gr.Tabs, number: int) -> None:
         desk.understand(user, project, None, chosen, clicked if isinstance(clicked, list) else [])
 
     ui.act(go.click, asked, [task, clicks], js=_CLICKS)
+    ui.act(change.click, lambda user, project: gr.Tabs(selected=number + 1), [], [walk])
+    ui.act(on.click, lambda user, project: gr.Tabs(selected=number + 3), [], [walk])
 
 
 def _canvas(project: Project, result: str, photo: str | None) -> str:

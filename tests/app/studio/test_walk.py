@@ -156,6 +156,8 @@ def walked(studio: Studio, chromium) -> str:
     page.click("#understand")
     walker.see("#understood a:has-text('part.glb')", 120)
     walker.picture("9-selected")
+    page.click("#understand-export")
+    walker.see("#part", 20)
     walker.step(STEPS[3])
     page.click("#explore-edit")
     page.click("#suggestions button:has-text('make it autumn')")
