@@ -132,7 +132,11 @@ def _values(o: UnderstandOptions, said: Understood, photos: list[UInt8[ndarray, 
     if o.task == "keypoints":
         return Corners().predict(photos)
     if o.task == "edges":
-        return ClassicalEdges().predict(photos) if o.model == "classical" else Predictions("heat", tuple(torch.sigmoid(torch.maximum(said.outline, said.crease)).cpu()), ("edge",))
+        if o.model == "classical":
+            return ClassicalEdges().predict(photos)
+        # Of creases in the sky, which has no surface, the network was told nothing.
+        crease = torch.sigmoid(said.crease) * (1 - torch.softmax(said.classes, dim=1)[:, :1])
+        return Predictions("heat", tuple(torch.maximum(torch.sigmoid(said.outline), crease).cpu()), ("edge",))
     if o.task == "normals":
         return Predictions("normals", tuple(said.normal.cpu()))
     if o.task == "depth":
