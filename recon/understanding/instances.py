@@ -57,7 +57,9 @@ def surfaces_together(label: Int[ndarray, "r"], regions: Regions, edges: Edges, 
     from scipy.sparse.csgraph import connected_components
 
     chance = torch.softmax(said.classes, dim=1)[:, : len(SURFACES)]
-    sums = np.sum(list(mapped(lambda i: totals(regions.maps[i].reshape(-1), chance[i].flatten(1), len(regions)), range(len(chance)), THREADS)), axis=0)
+    sums = np.zeros((len(regions), len(SURFACES)))
+    for part in mapped(lambda i: totals(regions.maps[i].reshape(-1), chance[i].flatten(1), len(regions)), range(len(chance)), THREADS):
+        sums += part
     count = int(label.max()) + 1
     mean = np.stack([np.bincount(label, s, count) for s in sums.T], axis=1) / np.bincount(label, regions.pixels, count)[:, None]
     kind = np.where(mean.max(1) > SURE, mean.argmax(1), -1)

@@ -1,10 +1,14 @@
 """Regions, merging and selecting on pictures made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from data.errors import InputError
+from data.worlds.labels import CLASSES
+from recon.understanding.instances import joined
 from recon.understanding.merging import merge
 from recon.understanding.regions import Edges, Regions, edges_of, of_pixels, photo_regions, regions_of
 from recon.understanding.selecting import Click, clicked, closed, select, walked
@@ -112,3 +116,13 @@ def test_islands_in_the_surface_are_filled_and_holes_are_not() -> None:
     chosen = np.array([0.0, 1, 0.1, 0.2, 0])
     assert closed(chosen, np.array([], int), regions, edges).tolist() == [0, 1, 1, 1, 0]
     assert closed(chosen, np.array([3]), regions, edges).tolist() == [0, 1, 1, 0.2, 0]
+
+
+def test_pieces_of_the_ground_are_one() -> None:
+    s, _ = two_squares()
+    floor = torch.zeros_like(s.classes)
+    floor[:, CLASSES.index("floor")] = 9
+    s = replace(s, classes=floor)
+    regions = regions_of(s)
+    assert joined(regions, s).max() == 0
+    assert joined(regions, s, stuff=False).max() == 2
