@@ -258,10 +258,10 @@ async function start() {
   // Before the controls hear of it, who would let go of a photo's lens: the place is that of the picture that was clicked on.
   addEventListener("pointerdown", (e) => {
     const meant = e.target === renderer.domElement && e.isPrimary && e.button === 0 && window.parent !== window;
-    pressed = meant ? { x: e.clientX, y: e.clientY, at: performance.now(), point: place(e.clientX, e.clientY) } : null;
+    pressed = meant ? { x: e.clientX, y: e.clientY, point: place(e.clientX, e.clientY) } : null;
   }, true);
   addEventListener("pointerup", (e) => {
-    if (!pressed?.point || Math.hypot(e.clientX - pressed.x, e.clientY - pressed.y) > 4 || performance.now() - pressed.at > 800) return;
+    if (!pressed?.point || Math.hypot(e.clientX - pressed.x, e.clientY - pressed.y) > 4) return;
     window.parent.postMessage({ lumigraph: "picked", point: pressed.point }, "*");
   }, true);
   addEventListener("message", (event) => {

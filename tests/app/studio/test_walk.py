@@ -151,7 +151,7 @@ def walked(studio: Studio, chromium) -> str:
     in_3d = page.frame_locator("#understood-3d iframe")
     in_3d.locator("#wait").wait_for(state="detached", timeout=60_000)
     in_3d.locator("#view").click()
-    walker.see("#clicks output:has-text('2 clicks')", 10)
+    walker.see("#clicks output:has-text('2 clicks')", 30)
     walker.picture("9-clicked-in-3d")
     page.click("#understand")
     walker.see("#understood a:has-text('part.glb')", 120)
