@@ -11,16 +11,14 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.parallel import mapped
 from data.worlds.labels import CLASSES, PATTERNS
-from kernels.regions import totals
 from recon.understanding.asked import Asked
 from recon.understanding.evaluation import view_agreement
 from recon.understanding.instances import NEIGHBOURS, SURE, agreed, joined
 from recon.understanding.lifting import Lifted, LiftedField
 from recon.understanding.merging import Evidence
 from recon.understanding.prediction import Predictions
-from recon.understanding.regions import THREADS, Regions, edges_of, measured, points_of, regions_of
+from recon.understanding.regions import Regions, edges_of, means_over, measured, points_of, regions_of
 from recon.understanding.selecting import Click, clicked, conductances, in_photos, select, walked
 from recon.understanding.small.networks import Understood
 
@@ -56,7 +54,7 @@ def things(asked: Asked, said: Understood, given: Int[ndarray, "n h w"] | None =
     views = asked.views
     regions = regions_of(said, views=views) if given is None else measured(given, said, views)
     labels = _joined(regions, said, asked, None)
-    score = _means(torch.softmax(said.classes, dim=1), labels)
+    score = means_over(torch.softmax(said.classes, dim=1), labels)
     kinds = [CLASSES[k] if s > SURE else "thing" for k, s in zip(score.argmax(1), score.max(1))]
     return _answer("instances", asked, labels, numbered(kinds), {"classes": kinds})
 
@@ -66,7 +64,7 @@ def materials(asked: Asked, said: Understood) -> Answer:
     other = replace(said, instance=said.material)
     regions = regions_of(other, views=asked.views)
     labels = _joined(regions, other, asked, MATERIAL)
-    score = _means(torch.softmax(said.patterns, dim=1), labels)
+    score = means_over(torch.softmax(said.patterns, dim=1), labels)
     return _answer("materials", asked, labels, numbered([PATTERNS[k] for k in score.argmax(1)]), {})
 
 
@@ -75,7 +73,7 @@ def planes(asked: Asked, said: Understood) -> Answer:
     other = replace(said, instance=_plane_features(asked, said).to(said.instance.device))
     regions = regions_of(other, views=asked.views)
     labels = _joined(regions, other, asked, FLAT)
-    flat = _means(torch.sigmoid(said.flat), labels)[:, 0]
+    flat = means_over(torch.sigmoid(said.flat), labels)[:, 0]
     size = np.bincount(labels.reshape(-1))
     good = (flat > 0.5) & (size > 0.01 * labels[0].size * len(labels) ** 0.5)
     number = np.where(good, np.cumsum(good), 0)
@@ -204,13 +202,6 @@ def _plane_features(asked: Asked, said: Understood, fine: float = 0.12) -> Float
     reach = points.norm(dim=1)[known[:, 0]].median() if known.any() else torch.ones(())
     angle = (normal * points).sum(1, keepdim=True) / (fine * reach).clamp(min=1e-9)
     return F.normalize(torch.cat([angle.cos() * normal, angle.sin() * normal], dim=1), dim=1)
-
-
-def _means(maps: Float[Tensor, "n c h w"], labels: Int[ndarray, "n h w"]) -> Float[ndarray, "l c"]:
-    """Mean of maps over labels."""
-    count = int(labels.max()) + 1
-    sums = sum(mapped(lambda i: totals(labels[i].reshape(-1), maps[i].flatten(1), count), range(len(maps)), THREADS))
-    return sums / np.maximum(np.bincount(labels.reshape(-1)), 1)[:, None]  # type: ignore[no-any-return]
 
 
 def _smooth(chance: Float[ndarray, "r"], regions: Regions, said: Understood, asked: Asked, pull: float = 0.5) -> Float[ndarray, "r"]:

@@ -5,12 +5,10 @@ import torch
 from jaxtyping import Int
 from numpy import ndarray
 
-from data.parallel import mapped
 from data.worlds.labels import CLASSES
-from kernels.regions import totals
 from recon.depthviews import DepthViews, Links, link, nearest
 from recon.understanding.merging import Evidence, merge
-from recon.understanding.regions import THREADS, Edges, Regions, edges_of, of_pixels, regions_of
+from recon.understanding.regions import Edges, Regions, edges_of, means_over, of_pixels, regions_of
 from recon.understanding.small.networks import Understood
 
 NEIGHBOURS = 6
@@ -56,12 +54,7 @@ def surfaces_together(label: Int[ndarray, "r"], regions: Regions, edges: Edges, 
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    chance = torch.softmax(said.classes, dim=1)[:, : len(SURFACES)]
-    sums = np.zeros((len(regions), len(SURFACES)))
-    for part in mapped(lambda i: totals(regions.maps[i].reshape(-1), chance[i].flatten(1), len(regions)), range(len(chance)), THREADS):
-        sums += part
-    count = int(label.max()) + 1
-    mean = np.stack([np.bincount(label, s, count) for s in sums.T], axis=1) / np.bincount(label, regions.pixels, count)[:, None]
+    count, mean = int(label.max()) + 1, means_over(torch.softmax(said.classes, dim=1)[:, : len(SURFACES)], of_pixels(label, regions))
     kind = np.where(mean.max(1) > SURE, mean.argmax(1), -1)
     a, b = label[edges.a], label[edges.b]
     same = (kind[a] >= 0) & (kind[a] == kind[b])

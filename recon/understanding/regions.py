@@ -215,6 +215,15 @@ def of_pixels(labels: Int[ndarray, "r"], regions: Regions) -> Int[ndarray, "n h 
     return labels[regions.maps]
 
 
+def means_over(maps: Float[Tensor, "n c h w"], labels: Int[ndarray, "n h w"]) -> Float[ndarray, "l c"]:
+    """Mean of maps over labels, which run from 0."""
+    count = int(labels.max()) + 1
+    sums = np.zeros((count, maps.shape[1]))
+    for part in mapped(lambda i: totals(labels[i].reshape(-1), maps[i].flatten(1), count), range(len(maps)), THREADS):
+        sums += part
+    return sums / np.maximum(np.bincount(labels.reshape(-1)), 1)[:, None]  # type: ignore[no-any-return]
+
+
 def unit(sums: Float[Tensor, "r c"] | ndarray) -> ndarray:
     """Directions of sums of unit vectors."""
     x = np.asarray(sums)

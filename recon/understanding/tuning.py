@@ -72,6 +72,8 @@ def read_labelled(folder: Path, side: int = 640) -> LabelledPhotos:
         labels.append(cv2.resize(label.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int64))
     if not photos:
         raise InputError(f"'{folder / 'images'}' holds no photos. Put photos there, and their labels into 'labels'.")
+    if all((m == IGNORED).all() for m in labels):
+        raise InputError(f"The label maps in '{folder / 'labels'}' say nothing: all pixels are {IGNORED}. Label some.")
     return LabelledPhotos(tuple(photos), tuple(labels), tuple(names))
 
 

@@ -122,6 +122,10 @@ def test_labels_that_cannot_be_learned_from_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not name the labels"):
         read_labelled(folder)
     (folder / "names.json").write_text('["a", "b"]')
+    for path in (folder / "labels").iterdir():
+        save_image(path, np.full((96, 128), 255, np.uint8))
+    with pytest.raises(InputError, match="say nothing"):
+        read_labelled(folder)
     wrong = np.full((96, 128), 7, np.uint8)
     save_image(folder / "labels" / "1.png", wrong)
     with pytest.raises(InputError, match="label 7, but names.json has 2"):
